@@ -1,0 +1,1 @@
+"""The nouns of the field: grids, optics, photophysics, cameras, images, emitters."""

@@ -1,0 +1,57 @@
+"""Fluorophores as a column table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlbi.core.errors import ShapeError
+
+Column = NDArray[np.floating] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Emitters:
+    """Positions and properties of N fluorophores; columns that are not known are None.
+
+    Parameters
+    ----------
+    x_nm, y_nm : ndarray, (N,)
+        Position from the outer corner of the field.
+    photons : ndarray, (N,)
+        Mean signal of an emitting frame, in the unit of the movie (counts or photons).
+    frames_on : ndarray, (N,)
+        Number of emitting frames.
+    bleach_frame : ndarray, (N,)
+        First bleached frame; the frame count if it never bleached.
+    sd_x_nm, sd_y_nm : ndarray, (N,)
+        Posterior standard deviation of the position.
+    p_real : ndarray, (N,)
+        Posterior probability P(F|R) that this is a fluorophore (paper Eq. 10).
+    """
+
+    x_nm: NDArray[np.floating]
+    y_nm: NDArray[np.floating]
+    photons: Column = None
+    frames_on: Column = None
+    bleach_frame: Column = None
+    sd_x_nm: Column = None
+    sd_y_nm: Column = None
+    p_real: Column = None
+
+    def __post_init__(self) -> None:
+        """Validate equal lengths."""
+        lengths = {name: len(column) for name, column in self.columns().items()}
+        if len(set(lengths.values())) > 1:
+            raise ShapeError(f"emitter columns must be equally long, got {lengths}")
+
+    def __len__(self) -> int:
+        """Number of emitters."""
+        return len(self.x_nm)
+
+    def columns(self) -> dict[str, NDArray[np.floating]]:
+        """The known columns by name, in order."""
+        known = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: column for name, column in known.items() if column is not None}

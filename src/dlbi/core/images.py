@@ -1,0 +1,214 @@
+"""The images that travel between stages, each with its grid and unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlbi.core.emitters import Emitters
+from dlbi.core.errors import InputError, ShapeError
+from dlbi.core.grid import PixelGrid
+
+FloatImage = NDArray[np.float32]
+"""An image in float32, (Y, X), or a stack of them, (T, Y, X)."""
+
+
+class FrameSource(Protocol):
+    """Anything sliceable as (T, Y, X): NumPy, Zarr or a lazy TIFF."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(T, Y, X)."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Frames and regions by slices."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStack:
+    """A movie of one field.
+
+    Parameters
+    ----------
+    data : array-like, (T, Y, X)
+        Camera frames; sliced lazily, never copied whole.
+    grid : PixelGrid
+        Camera pixels.
+    frame_interval_s : float or None
+        Time from frame to frame, if known.
+    unit : {"adu", "photon"}
+        What one count stands for.
+
+    Raises
+    ------
+    ShapeError
+        If the data have not three axes, the grid differs or there are fewer than 2 frames.
+    """
+
+    data: FrameSource
+    grid: PixelGrid
+    frame_interval_s: float | None = None
+    unit: Literal["adu", "photon"] = "adu"
+
+    def __post_init__(self) -> None:
+        """Validate axes, grid and frame count."""
+        shape = tuple(self.data.shape)
+        if len(shape) != 3:
+            raise ShapeError(f"a movie needs three axes (T, Y, X), got shape {shape}")
+        if shape[1:] != self.grid.shape:
+            raise ShapeError(f"frames are {shape[1:]} but the grid is {self.grid.shape}")
+        if shape[0] < 2:
+            raise ShapeError(
+                f"a movie needs at least 2 frames, got {shape[0]}; a single image cannot blink"
+            )
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames T."""
+        return int(self.data.shape[0])
+
+    def load(self, frames: slice = slice(None)) -> FloatImage:
+        """Frames as float32, (T, Y, X)."""
+        return np.ascontiguousarray(self.data[frames], dtype=np.float32)
+
+    def chunks(self, n_frames: int = 64) -> Iterator[tuple[slice, FloatImage]]:
+        """Consecutive runs of at most `n_frames` frames with their slices."""
+        for start in range(0, self.n_frames, n_frames):
+            frames = slice(start, min(start + n_frames, self.n_frames))
+            yield frames, self.load(frames)
+
+    def mean(self) -> FloatImage:
+        """Time average, (Y, X), float32, read in chunks."""
+        total = np.zeros(self.grid.shape, np.float64)
+        for _, frames in self.chunks():
+            total += frames.sum(axis=0, dtype=np.float64)
+        return (total / self.n_frames).astype(np.float32)
+
+    def select(
+        self,
+        frames: slice = slice(None),
+        roi: tuple[int, int, int, int] | None = None,
+    ) -> ImageStack:
+        """Part of the movie.
+
+        Parameters
+        ----------
+        frames : slice
+            Frames to keep, step 1.
+        roi : tuple of int, optional
+            (x, y, width, height) in camera pixels, the paper's order (3.4.1).
+
+        Raises
+        ------
+        InputError
+            If the region reaches outside the field or no two frames remain.
+        """
+        h, w = self.grid.shape
+        x0, y0, width, height = roi if roi is not None else (0, 0, w, h)
+        if x0 < 0 or y0 < 0 or width < 1 or height < 1 or x0 + width > w or y0 + height > h:
+            raise InputError(
+                f"region x={x0}, y={y0}, width={width}, height={height} reaches outside the "
+                f"{w}×{h} field; choose 0 ≤ x, x + width ≤ {w} and 0 ≤ y, y + height ≤ {h}"
+            )
+        start, stop, _ = frames.indices(self.n_frames)
+        if stop - start < 2:
+            raise InputError(
+                f"frames {start}:{stop} of {self.n_frames} leave fewer than 2; choose a longer run"
+            )
+        view = _View(self.data, slice(start, stop), slice(y0, y0 + height), slice(x0, x0 + width))
+        return replace(self, data=view, grid=self.grid.crop(y0, x0, height, width))
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A region of a frame source that is read only when sliced along time."""
+
+    source: FrameSource
+    frames: slice
+    rows: slice
+    columns: slice
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(T, Y, X)."""
+        return tuple(s.stop - s.start for s in (self.frames, self.rows, self.columns))
+
+    def __getitem__(self, key: slice, /) -> Any:
+        """Frames by a slice of step 1."""
+        start, stop, _ = key.indices(self.shape[0])
+        first = self.frames.start
+        return self.source[first + start : first + stop, self.rows, self.columns]
+
+
+@dataclass(frozen=True, slots=True)
+class StructureImage:
+    """Density of fluorophores on a fine grid.
+
+    Parameters
+    ----------
+    density : ndarray, (Y, X), float32
+        Expected fluorophores per pixel up to a common factor; finite and non-negative.
+    grid : PixelGrid
+        Fine pixels.
+
+    Raises
+    ------
+    InputError, ShapeError
+        If the density is negative or not finite, or does not fit the grid.
+    """
+
+    density: FloatImage
+    grid: PixelGrid
+
+    def __post_init__(self) -> None:
+        """Validate shape, sign and finiteness."""
+        if self.density.shape != self.grid.shape:
+            raise ShapeError(f"density {self.density.shape} does not fit grid {self.grid.shape}")
+        if not np.isfinite(self.density).all() or self.density.min() < 0:
+            raise InputError("a density must be finite and non-negative in every pixel")
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """A super-resolved image with its uncertainty and origin.
+
+    Parameters
+    ----------
+    mean : ndarray, (Y, X), float32
+        Time-averaged signal emitted per fine pixel, background removed, in counts of the movie:
+        blurred by the PSF and binned it is the mean frame without background.
+    grid : PixelGrid
+        Fine pixels, sharing the outer corner with the camera grid.
+    std : ndarray or None
+        Standard deviation of `mean`, same shape and unit.
+    p_value : ndarray or None
+        Probability that there is no fluorophore at this pixel; small means structure.
+    emitters : Emitters or None
+    provenance : mapping
+        Method, versions, seed, configuration and diagnostics; plain JSON values.
+    """
+
+    mean: FloatImage
+    grid: PixelGrid
+    std: FloatImage | None = None
+    p_value: FloatImage | None = None
+    emitters: Emitters | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Validate that every map fits the grid."""
+        for name in ("mean", "std", "p_value"):
+            image = getattr(self, name)
+            if image is not None and image.shape != self.grid.shape:
+                raise ShapeError(f"{name} {image.shape} does not fit grid {self.grid.shape}")
+
+
+class Reconstructor(Protocol):
+    """What every method is: a movie and a source of randomness in, a reconstruction out."""
+
+    def __call__(self, stack: ImageStack, rng: np.random.Generator) -> Reconstruction:
+        """Reconstruct `stack`."""

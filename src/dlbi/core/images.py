@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -105,7 +106,7 @@ class ImageStack:
         Raises
         ------
         InputError
-            If the region reaches outside the field or no two frames remain.
+            If the region reaches outside the field, frames are skipped or no two remain.
         """
         h, w = self.grid.shape
         x0, y0, width, height = roi if roi is not None else (0, 0, w, h)
@@ -114,7 +115,9 @@ class ImageStack:
                 f"region x={x0}, y={y0}, width={width}, height={height} reaches outside the "
                 f"{w}×{h} field; choose 0 ≤ x, x + width ≤ {w} and 0 ≤ y, y + height ≤ {h}"
             )
-        start, stop, _ = frames.indices(self.n_frames)
+        start, stop, step = frames.indices(self.n_frames)
+        if step != 1:
+            raise InputError(f"frames must follow each other, got a step of {step}; use step 1")
         if stop - start < 2:
             raise InputError(
                 f"frames {start}:{stop} of {self.n_frames} leave fewer than 2; choose a longer run"
@@ -137,11 +140,17 @@ class _View:
         """(T, Y, X)."""
         return tuple(s.stop - s.start for s in (self.frames, self.rows, self.columns))
 
-    def __getitem__(self, key: slice, /) -> Any:
-        """Frames by a slice of step 1."""
-        start, stop, _ = key.indices(self.shape[0])
-        first = self.frames.start
-        return self.source[first + start : first + stop, self.rows, self.columns]
+    def __getitem__(self, key: slice | tuple[slice, ...], /) -> Any:
+        """Frames, or frames and a region, by slices of positive step."""
+        keys = key if isinstance(key, tuple) else (key,)
+        axes = (self.frames, self.rows, self.columns)
+        inner = zip_longest(axes, keys, fillvalue=slice(None))
+        return self.source[tuple(_within(axis, part) for axis, part in inner)]
+
+
+def _within(outer: slice, inner: slice) -> slice:
+    start, stop, step = inner.indices(outer.stop - outer.start)
+    return slice(outer.start + start, outer.start + max(start, stop), step)
 
 
 @dataclass(frozen=True, slots=True)

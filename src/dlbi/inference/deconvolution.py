@@ -1,0 +1,90 @@
+"""Guided Richardson–Lucy deconvolution of the mean image (the deterministic stage of 2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from dlbi.core.errors import InputError, ShapeError
+from dlbi.core.images import FloatImage
+from dlbi.forward import Projection
+
+START_FLOOR = 1e-3
+"""Share of the mean level added to a guide, so that light may appear where it is zero."""
+
+MARGIN_SENSITIVITY = 0.02
+"""Fine pixels that send less than this share of their light into the field are not updated."""
+
+
+def richardson_lucy(
+    mean: FloatImage,
+    background: FloatImage,
+    projection: Projection,
+    *,
+    n_iterations: int,
+    start: FloatImage | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> FloatImage:
+    """Maximum-likelihood density of the mean image under Poisson noise, stopped early.
+
+    Parameters
+    ----------
+    mean : ndarray, (Y, X), counts
+        Time average of the movie.
+    background : ndarray, (Y, X), counts
+        Additive background of the mean.
+    projection : Projection
+        Fine grid (with its margin) to camera grid.
+    n_iterations : int
+        More iterations are sharper and noisier.
+    start : ndarray, fine grid, optional
+        Non-negative guide; it is scaled to the light of the movie. Flat if not given. Structure
+        enters where the guide has none only slowly, so the guide acts as a prior.
+    progress : callable, optional
+        Called with (done, total) iterations.
+
+    Returns
+    -------
+    ndarray, fine grid, float32
+        Signal emitted per fine pixel and frame, counts.
+
+    Raises
+    ------
+    InputError, ShapeError
+        If the guide is negative, not finite, empty or of another shape.
+
+    Notes
+    -----
+    x ← x ⊙ [Hᵀ(signal / Hx)] / Hᵀ1 (Richardson 1972, doi:10.1364/JOSA.62.000055; Lucy 1974,
+    doi:10.1086/111605). It is also expectation–maximisation for the first moment of the
+    factorial HMM, which makes its result the guide density of the sampler.
+    """
+    signal = np.maximum(mean - background, 0.0)
+    sensitivity = projection.adjoint(np.ones_like(signal))
+    visible = sensitivity >= MARGIN_SENSITIVITY
+    total = float(signal.sum())
+    if start is None:
+        x = np.ones(projection.fine.shape, np.float32)
+    else:
+        x = _checked_guide(start, projection.fine.shape)
+        x = x + np.float32(START_FLOOR * x.mean())
+    x *= np.float32(total / max(float((x * sensitivity).sum()), np.finfo(np.float32).tiny))
+    x[~visible] = 0.0
+    inverse = np.where(visible, 1.0 / np.maximum(sensitivity, MARGIN_SENSITIVITY), 0.0)
+    inverse = inverse.astype(np.float32)
+    floor = np.float32(max(total / signal.size * 1e-6, np.finfo(np.float32).tiny))
+    for done in range(n_iterations):
+        ratio = signal / np.maximum(projection.forward(x), floor)
+        x *= projection.adjoint(ratio) * inverse
+        if progress is not None:
+            progress(done + 1, n_iterations)
+    return x
+
+
+def _checked_guide(guide: FloatImage, shape: tuple[int, int]) -> FloatImage:
+    if guide.shape != shape:
+        raise ShapeError(f"the guide must have the shape of the fine grid {shape}, not {guide.shape}")
+    if not np.isfinite(guide).all() or guide.min() < 0 or not guide.any():
+        raise InputError("a guide image must be finite, non-negative and not all zero")
+    return guide.astype(np.float32, copy=True)

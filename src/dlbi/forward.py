@@ -15,7 +15,7 @@ from dlbi.core.emitters import Emitters
 from dlbi.core.errors import ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage
-from dlbi.core.kernels import fill_profile, kernel
+from dlbi.core.kernels import F32, F64, fill_profile, kernel
 from dlbi.core.optics import GaussianPSF, integrated_profile
 
 PROFILE_REACH_SIGMA = 4.0
@@ -108,7 +108,7 @@ def _expect(image: FloatImage, grid: PixelGrid) -> None:
 
 
 @kernel
-def _rows_forward(first, values, image, out):  # type: ignore[no-untyped-def]
+def _rows_forward(first: NDArray[np.int64], values: F32, image: F32, out: F32) -> None:
     n_band = values.shape[1]
     for i in range(out.shape[0]):
         out[i, :] = 0.0
@@ -120,7 +120,7 @@ def _rows_forward(first, values, image, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _rows_adjoint(first, values, image, out):  # type: ignore[no-untyped-def]
+def _rows_adjoint(first: NDArray[np.int64], values: F32, image: F32, out: F32) -> None:
     n_band = values.shape[1]
     for i in range(image.shape[0]):
         for k in range(n_band):
@@ -131,7 +131,7 @@ def _rows_adjoint(first, values, image, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _columns_forward(first, values, image, out):  # type: ignore[no-untyped-def]
+def _columns_forward(first: NDArray[np.int64], values: F32, image: F32, out: F32) -> None:
     n_band = values.shape[1]
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
@@ -142,7 +142,7 @@ def _columns_forward(first, values, image, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _columns_adjoint(first, values, image, out):  # type: ignore[no-untyped-def]
+def _columns_adjoint(first: NDArray[np.int64], values: F32, image: F32, out: F32) -> None:
     n_band = values.shape[1]
     for i in range(image.shape[0]):
         for j in range(image.shape[1]):
@@ -175,7 +175,7 @@ def expected_image(
 
 
 @kernel
-def _splat(y, x, weights, sigma, reach, out):  # type: ignore[no-untyped-def]
+def _splat(y: F64, x: F64, weights: F64, sigma: float, reach: int, out: F32) -> None:
     n = 2 * reach + 1
     py = np.empty(n)
     px = np.empty(n)

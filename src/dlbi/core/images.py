@@ -150,7 +150,7 @@ class _View:
 
 def _within(outer: slice, inner: slice) -> slice:
     start, stop, step = inner.indices(outer.stop - outer.start)
-    return slice(outer.start + start, outer.start + max(start, stop), step)
+    return slice(outer.start + start, outer.start + stop, step)
 
 
 @dataclass(frozen=True, slots=True)

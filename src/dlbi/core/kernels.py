@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -21,10 +24,10 @@ def kernel(function: F) -> F:
 
     Floating-point sums may be reordered and fused (SIMD), infinities and NaN stay themselves.
     """
-    compiled: F = numba.njit(
+    compiled = numba.njit(
         cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"}
     )(function)
-    return compiled
+    return cast("F", compiled)
 
 
 @kernel
@@ -55,7 +58,7 @@ def normal_pair(key: np.uint64, counter: np.uint64) -> tuple[float, float]:
 
 
 @kernel
-def fill_profile(centre_px: float, sigma_px: float, first: int, out: np.ndarray) -> None:
+def fill_profile(centre_px: float, sigma_px: float, first: int, out: F64) -> None:
     """Pixel-integrated Gaussian shares of pixels first, first + 1, … into `out` (n,).
 
     Equal to `dlbi.core.optics.integrated_profile`.
@@ -69,7 +72,7 @@ def fill_profile(centre_px: float, sigma_px: float, first: int, out: np.ndarray)
 
 
 @kernel
-def fill_profile_gradient(centre_px: float, sigma_px: float, first: int, out: np.ndarray) -> None:
+def fill_profile_gradient(centre_px: float, sigma_px: float, first: int, out: F64) -> None:
     """Derivative of `fill_profile` with respect to the centre into `out` (n,)."""
     scale = 1.0 / (math.sqrt(2.0) * sigma_px)
     norm = 1.0 / (math.sqrt(2.0 * math.pi) * sigma_px)
@@ -80,3 +83,73 @@ def fill_profile_gradient(centre_px: float, sigma_px: float, first: int, out: np
         right = norm * math.exp(-u * u)
         out[k] = left - right
         left = right
+
+
+@kernel
+def fill_uniform(key: np.uint64, u: F64) -> None:
+    """Uniform numbers in (0, 1) with 32 random bits into `u` (n,), two from each counter."""
+    for k in range((u.size + 1) // 2):
+        z = mix(key, np.uint64(k))
+        u[2 * k] = (np.float64(np.uint32(z)) + 0.5) * 2.0**-32
+        if 2 * k + 1 < u.size:
+            u[2 * k + 1] = (np.float64(np.uint32(z >> np.uint64(32))) + 0.5) * 2.0**-32
+
+
+@kernel
+def fill_normal(key: np.uint64, u: F64, bits: NDArray[np.int32], floats: F32, out: F32) -> None:
+    """Standard normal numbers into `out` (n,) float32 by inversion, error below 1e-6 · |z|.
+
+    `u` (n,) float64 is scratch, `bits` (n,) int32 too and `floats` its float32 view. Every loop is
+    free of branches and calls, which is what makes it several times faster than Box–Muller.
+
+    References
+    ----------
+    M. Giles, Approximating the erfinv function, GPU Computing Gems 2 (2012), doi:
+    10.1016/B978-0-12-385963-1.00010-1.
+    """
+    n = out.size
+    fill_uniform(key, u)
+    for k in range(n):
+        u[k] = 2.0 * u[k] - 1.0
+        floats[k] = np.float32((1.0 - u[k]) * (1.0 + u[k]))
+    # w = −log(1 − x²): split off the exponent around √½, then a polynomial of the mantissa.
+    for k in range(n):
+        shifted = bits[k] - np.int32(0x3F3504F3)
+        out[k] = np.float32(shifted >> np.int32(23))
+        bits[k] = (shifted & np.int32(0x007FFFFF)) + np.int32(0x3F3504F3)
+    for k in range(n):
+        m = floats[k] - np.float32(1.0)
+        z = m * m
+        p = np.float32(7.0376836292e-2)
+        p = p * m - np.float32(1.1514610310e-1)
+        p = p * m + np.float32(1.1676998740e-1)
+        p = p * m - np.float32(1.2420140846e-1)
+        p = p * m + np.float32(1.4249322787e-1)
+        p = p * m - np.float32(1.6668057665e-1)
+        p = p * m + np.float32(2.0000714765e-1)
+        p = p * m - np.float32(2.4999993993e-1)
+        p = p * m + np.float32(3.3333331174e-1)
+        log = p * m * z - np.float32(0.5) * z + m + np.float32(0.6931471806) * out[k]
+        w = max(-log, np.float32(0.0))
+        a = w - np.float32(2.5)
+        p = np.float32(2.81022636e-08)
+        p = p * a + np.float32(3.43273939e-07)
+        p = p * a - np.float32(3.5233877e-06)
+        p = p * a - np.float32(4.39150654e-06)
+        p = p * a + np.float32(2.1858087e-4)
+        p = p * a - np.float32(1.25372503e-3)
+        p = p * a - np.float32(4.17768164e-3)
+        p = p * a + np.float32(2.46640727e-1)
+        near = p * a + np.float32(1.50140941)
+        b = np.float32(math.sqrt(w)) - np.float32(3.0)
+        p = np.float32(-2.00214257e-4)
+        p = p * b + np.float32(1.00950558e-4)
+        p = p * b + np.float32(1.34934322e-3)
+        p = p * b - np.float32(3.67342844e-3)
+        p = p * b + np.float32(5.73950773e-3)
+        p = p * b - np.float32(7.6224613e-3)
+        p = p * b + np.float32(9.43887047e-3)
+        p = p * b + np.float32(1.00167406)
+        far = p * b + np.float32(2.83297682)
+        tail = near if w < np.float32(5.0) else far
+        out[k] = np.float32(1.4142135624) * tail * np.float32(u[k])

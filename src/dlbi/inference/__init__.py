@@ -1,1 +1,1 @@
-"""From a movie to fluorophores: background, noise, deconvolution and the factorial HMM (paper 2.3)."""
+"""From a movie to fluorophores: background, noise, deconvolution, factorial HMM (paper 2.3)."""

@@ -13,6 +13,8 @@ from dlbi.forward import Projection
 START_FLOOR = 1e-3
 """Share of the mean level added to a guide, so that light may appear where it is zero."""
 
+_TINY = float(np.finfo(np.float32).tiny)
+
 MARGIN_SENSITIVITY = 0.02
 """Fine pixels that send less than this share of their light into the field are not updated."""
 
@@ -69,11 +71,11 @@ def richardson_lucy(
     else:
         x = _checked_guide(start, projection.fine.shape)
         x = x + np.float32(START_FLOOR * x.mean())
-    x *= np.float32(total / max(float((x * sensitivity).sum()), np.finfo(np.float32).tiny))
+    x *= np.float32(total / max(float((x * sensitivity).sum()), _TINY))
     x[~visible] = 0.0
     inverse = np.where(visible, 1.0 / np.maximum(sensitivity, MARGIN_SENSITIVITY), 0.0)
     inverse = inverse.astype(np.float32)
-    floor = np.float32(max(total / signal.size * 1e-6, np.finfo(np.float32).tiny))
+    floor = np.float32(max(total / signal.size * 1e-6, _TINY))
     for done in range(n_iterations):
         ratio = signal / np.maximum(projection.forward(x), floor)
         x *= projection.adjoint(ratio) * inverse
@@ -84,7 +86,9 @@ def richardson_lucy(
 
 def _checked_guide(guide: FloatImage, shape: tuple[int, int]) -> FloatImage:
     if guide.shape != shape:
-        raise ShapeError(f"the guide must have the shape of the fine grid {shape}, not {guide.shape}")
+        raise ShapeError(
+            f"the guide must have the shape of the fine grid {shape}, not {guide.shape}"
+        )
     if not np.isfinite(guide).all() or guide.min() < 0 or not guide.any():
         raise InputError("a guide image must be finite, non-negative and not all zero")
     return guide.astype(np.float32, copy=True)

@@ -9,231 +9,450 @@ that of an exact Gibbs sweep at any number of threads.
 
 Coordinates are padded camera pixels: integers are pixel centres, and the residual has enough
 zero-weight pixels around the field that no PSF window is ever clipped.
+
+The light of an emitting frame is u ~ N(a, (cv · a)²). With the matched filter
+c = β Σ_p w h R and the energy G = β Σ_p w h², integrating over u gives
+
+    ℓ = [a c − ½ a² G + ½ V c²] / (1 + V G) − ½ log(1 + V G),   V = (cv · a)²,
+
+and u given the frame is normal with mean (a + V c)/(1 + V G) and variance V/(1 + V G). Light is
+positive: below the c at which that mean reaches `MIN_LIGHT_SHARE` · a, ℓ continues along its
+tangent and u stays there. β is the likelihood temperature: 1 is the exact posterior, ½ mixes
+faster.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dlbi.core.kernels import fill_profile, fill_profile_gradient, kernel, mix, normal_pair, uniform
-from dlbi.inference.hmm import backward, exponentials, fill_uniform, forward
+from dlbi.core.kernels import (
+    F32,
+    F64,
+    fill_normal,
+    fill_profile,
+    fill_profile_gradient,
+    fill_uniform,
+    kernel,
+    mix,
+    normal_pair,
+    uniform,
+)
+from dlbi.inference.hmm import backward, exponentials, forward
 
 MAX_MOVE_PX = 0.4
 """Largest position step of one visit, camera pixels."""
 
 MIN_FLUX_SHARE = 0.15
-"""Fluxes below this share of the prior mean are not accepted."""
+"""Fluxes below this share of the prior mean are raised to it."""
 
-_PATH, _ORDER, _PLACE, _MOVE, _FLUX, _DECIDE, _BIRTH_FLUX = range(7)
+MIN_LIGHT_SHARE = 0.15
+"""Least light of an emitting frame, as a share of the emitter's flux."""
+
+_PLACE, _PATH, _LIGHT, _MOVE, _FLUX, _DECIDE = range(6)
+
+
+class Slots(NamedTuple):
+    """The table of fluorophores, one row a slot; rows that are not alive are free.
+
+    Parameters
+    ----------
+    alive : ndarray, (K,), uint8
+    y, x : ndarray, (K,), float64
+        Position, padded camera pixels.
+    flux : ndarray, (K,), float32
+        Mean light of an emitting frame.
+    light : ndarray, (K, T), float32
+        Light in each frame; zero where not emitting.
+    bleach_frame : ndarray, (K,), int32
+        First bleached frame; T if none.
+    p_real : ndarray, (K,), float32
+        P(F|R) at the last visit.
+    precision : ndarray, (K, 2), float32
+        1/σ² of y and x.
+    """
+
+    alive: NDArray[np.uint8]
+    y: NDArray[np.float64]
+    x: NDArray[np.float64]
+    flux: NDArray[np.float32]
+    light: NDArray[np.float32]
+    bleach_frame: NDArray[np.int32]
+    p_real: NDArray[np.float32]
+    precision: NDArray[np.float32]
+
+
+class Field(NamedTuple):
+    """What is left to explain, with a padding of zero weight.
+
+    Parameters
+    ----------
+    residual : ndarray, (Y, X, T), float32
+        Movie − background − light of all live emitters.
+    weight : ndarray, (Y, X), float32
+        Inverse noise variance; zero outside the field.
+    """
+
+    residual: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+
+class Physics(NamedTuple):
+    """Parameters that all fluorophores share.
+
+    Parameters
+    ----------
+    sigma : float
+        PSF width, camera pixels.
+    half : int
+        Half width of the PSF window, camera pixels.
+    beta : float
+        Likelihood temperature.
+    flux_mean, flux_sd : float
+        Prior of the flux.
+    cv : float
+        Coefficient of variation of the light from one emitting frame to the next; > 0.
+    matrix, start : ndarray
+        Blinking chain, (3, 3) and (3,).
+    """
+
+    sigma: float
+    half: int
+    beta: float
+    flux_mean: float
+    flux_sd: float
+    cv: float
+    matrix: NDArray[np.float64]
+    start: NDArray[np.float64]
+
+
+class Guide(NamedTuple):
+    """Where fluorophores are expected, per fine pixel of the padded field.
+
+    Parameters
+    ----------
+    log_prior : ndarray, (fine Y, fine X), float32
+        log of the expected number of emitters.
+    log_odds : ndarray, (fine Y, fine X), float32
+        log of expected emitters ÷ (birth candidates · their density): the prior odds P(F)/P(N).
+    cumulative : ndarray, (n_tiles, fine pixels of a tile), float32
+        Cumulative candidate density of each tile, row by row, ending with 1.
+    factor : int
+        Fine pixels per camera pixel.
+    tile_px, n_columns : int
+        Side of a tile in camera pixels; tiles per row.
+    """
+
+    log_prior: NDArray[np.float32]
+    log_odds: NDArray[np.float32]
+    cumulative: NDArray[np.float32]
+    factor: int
+    tile_px: int
+    n_columns: int
+
+
+class _Scratch(NamedTuple):
+    gy: NDArray[np.float64]
+    gx: NDArray[np.float64]
+    dy: NDArray[np.float64]
+    dx: NDArray[np.float64]
+    new_gy: NDArray[np.float64]
+    new_gx: NDArray[np.float64]
+    matched: NDArray[np.float32]
+    ratio: NDArray[np.float32]
+    normal: NDArray[np.float32]
+    bits: NDArray[np.int32]
+    floats: NDArray[np.float32]
+    states: NDArray[np.float64]
+    u: NDArray[np.float64]
+    after_on: NDArray[np.bool_]
+    after_dark: NDArray[np.bool_]
+    on: NDArray[np.float32]
+    old: NDArray[np.float32]
+    new: NDArray[np.float32]
+    received: NDArray[np.float64]
 
 
 @kernel
-def sweep_tile(  # type: ignore[no-untyped-def]
-    key,
-    slots,
-    alive,
-    y,
-    x,
-    flux,
-    on,
-    bleach_frame,
-    p_real,
-    precision,
-    residual,
-    weight,
-    sigma,
-    half,
-    beta,
-    flux_mean,
-    flux_sd,
-    matrix,
-    start,
-    cumulative,
-    log_odds,
-    log_prior,
-    tile_y,
-    tile_x,
-    tile_px,
-    factor,
-    decide,
-    counts,
-):
-    """Visit the `slots` of one tile once, in random order.
+def _scratch(half: int, n_frames: int) -> _Scratch:
+    n = 2 * half + 1
+    bits = np.empty(n_frames, np.int32)
+    return _Scratch(
+        np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n),
+        np.empty(n_frames, np.float32), np.empty(n_frames, np.float32),
+        np.empty(n_frames, np.float32), bits, bits.view(np.float32),
+        np.empty((3, n_frames)), np.empty(n_frames),
+        np.empty(n_frames, np.bool_), np.empty(n_frames, np.bool_),
+        np.empty(n_frames, np.float32), np.zeros(n_frames, np.float32),
+        np.empty(n_frames, np.float32), np.empty((n, n)),
+    )  # fmt: skip
+
+
+@kernel
+def sweep_tile(
+    key: np.uint64,
+    tile: int,
+    order: NDArray[np.int64],
+    slots: Slots,
+    field: Field,
+    physics: Physics,
+    guide: Guide,
+    decide: bool,
+    counts: F64,
+) -> None:
+    """Visit the slots of one tile once, in random order.
 
     Parameters
     ----------
     key : uint64
         Key of this tile in this sweep.
-    slots : ndarray, (n,), int64
-        Live emitters whose rounded position lies in the tile, and empty slots for candidates.
-    alive, y, x, flux, on, bleach_frame, p_real, precision : ndarray
-        The table of slots, changed in place: uint8 (K,), float64 (K,) camera pixels, float32
-        (K,), uint8 (K, T), int32 (K,), float32 (K,), float32 (K, 2) as 1/σ² of y and x.
-    residual : ndarray, (Y, X, T), float32
-        Movie − background − light of all live emitters; changed in place.
-    weight : ndarray, (Y, X), float32
-        Inverse noise variance; zero outside the field.
-    sigma, half : float, int
-        PSF width and window half width, camera pixels.
-    beta : float
-        Likelihood temperature; 1 is the exact posterior.
-    flux_mean, flux_sd : float
-        Prior of the flux of an emitting frame.
-    matrix, start : ndarray
-        Blinking chain, (3, 3) and (3,).
-    cumulative : ndarray, (n_fine,), float32
-        Cumulative proposal over the fine pixels of the tile, row by row; ends with 1.
-    log_odds : ndarray, (fine Y, fine X), float32
-        log of expected emitters ÷ (candidates · proposal) per fine pixel: the prior odds.
-    log_prior : ndarray, (fine Y, fine X), float32
-        log density of emitters per fine pixel, for position moves.
-    tile_y, tile_x, tile_px, factor : int
-        First camera pixel and side of the tile; fine pixels per camera pixel.
+    tile : int
+    order : ndarray, (n,), int64
+        Live slots whose rounded position lies in the tile, and free ones for birth candidates;
+        shuffled in place.
+    slots, field : Slots, Field
+        Changed in place.
+    physics, guide : Physics, Guide
     decide : bool
         False keeps every emitter and takes no candidates (first sweep from an initial guess).
     counts : ndarray, (8,), float64
         Added to: transitions E→E, E→D, D→E, D→D, D→B and first-frame states E, D, B.
     """
-    n_frames = residual.shape[2]
-    n = 2 * half + 1
-    gy, gx = np.empty(n), np.empty(n)
-    dy, dx = np.empty(n), np.empty(n)
-    ny, nx = np.empty(n), np.empty(n)
-    matched = np.empty(n_frames, np.float32)
-    ratio = np.empty(n_frames, np.float32)
-    bits = np.empty(n_frames, np.int32)
-    powers = bits.view(np.float32)
-    states = np.empty((3, n_frames))
-    u = np.empty(n_frames)
-    after_on = np.empty(n_frames, np.bool_)
-    after_dark = np.empty(n_frames, np.bool_)
-    on_old = np.zeros(n_frames, np.float32)
-    on_new = np.empty(n_frames, np.float32)
-    on_light = np.empty((n, n))
-    order = slots.copy()
-    order_key = mix(key, np.uint64(_ORDER))
+    scratch = _scratch(physics.half, field.residual.shape[2])
     for i in range(order.size - 1, 0, -1):
-        j = int(uniform(order_key, np.uint64(i)) * (i + 1))
+        j = int(uniform(key, np.uint64(i)) * (i + 1))
         order[i], order[j] = order[j], order[i]
-
-    for visit in range(order.size):
-        s = order[visit]
-        visit_key = mix(mix(key, np.uint64(1000)), np.uint64(visit))
-        born = alive[s] == 0
-        if born and not decide:
-            continue
+    for i in range(order.size):
+        s = order[i]
+        visit_key = mix(mix(key, np.uint64(order.size)), np.uint64(i))
+        born = slots.alive[s] == 0
         if born:
-            cell = _search(cumulative, uniform(visit_key, np.uint64(10)))
-            side = tile_px * factor
-            fine_y = tile_y * factor + cell // side + uniform(visit_key, np.uint64(11))
-            fine_x = tile_x * factor + cell % side + uniform(visit_key, np.uint64(12))
-            yc, xc = fine_y / factor - 0.5, fine_x / factor - 0.5
-            z, _ = normal_pair(mix(visit_key, np.uint64(_BIRTH_FLUX)), np.uint64(0))
-            a = max(flux_mean + flux_sd * z, MIN_FLUX_SHARE * flux_mean)
-        else:
-            yc, xc, a = y[s], x[s], float(flux[s])
-        iy, ix = int(math.floor(yc + 0.5)), int(math.floor(xc + 0.5))
-        fill_profile(yc, sigma, iy - half, gy)
-        fill_profile(xc, sigma, ix - half, gx)
-
-        energy = _matched_filter(residual, weight, iy - half, ix - half, gy, gx, matched)
-        if not born:
-            own = np.float32(a * energy)
-            for t in range(n_frames):
-                on_old[t] = on[s, t]
-                matched[t] += own * on_old[t]
-        gain, cost = np.float32(beta * a), np.float32(0.5 * beta * a * a * energy)
-        for t in range(n_frames):
-            matched[t] = gain * matched[t] - cost
-        exponentials(matched, bits, powers, ratio)
-        log_evidence = forward(ratio, matrix, start, states)
-
-        if decide:
-            odds = log_evidence + log_odds[_fine(yc, factor), _fine(xc, factor)]
-            p = 1.0 / (1.0 + math.exp(-min(max(odds, -700.0), 700.0)))
-            real = uniform(visit_key, np.uint64(_DECIDE)) < p
-        else:
-            p, real = 1.0, True
-        if not real:
-            if not born:
-                _change_light(residual, iy - half, ix - half, gy, gx, np.float32(a), on_old)
-                alive[s] = 0
-            continue
-
-        fill_uniform(mix(visit_key, np.uint64(_PATH)), u)
-        last = backward(states, matrix, u, after_on, after_dark, on_new)
-        n_on = _count(on_new, last, counts)
-
-        # Sufficient statistics of position and flux: light in the emitting frames, with this
-        # emitter's share of the residual put back as the new path leaves it.
-        overlap = 0.0
-        if not born:
-            for t in range(n_frames):
-                overlap += on_old[t] * on_new[t]
-        _on_light(residual, iy - half, ix - half, on_new, on_light)
-        fill_profile_gradient(yc, sigma, iy - half, dy)
-        fill_profile_gradient(xc, sigma, ix - half, dx)
-        force_y = force_x = stiff_y = stiff_x = force_a = 0.0
-        for i in range(n):
-            for j in range(n):
-                w = weight[iy - half + i, ix - half + j]
-                h = gy[i] * gx[j]
-                light = on_light[i, j] + a * h * (overlap - n_on)
-                hy, hx = dy[i] * gx[j], gy[i] * dx[j]
-                force_y += w * hy * light
-                force_x += w * hx * light
-                stiff_y += w * hy * hy
-                stiff_x += w * hx * hx
-                force_a += w * h * light
-        stiff_y *= beta * a * a * n_on
-        stiff_x *= beta * a * a * n_on
-        move_key = mix(visit_key, np.uint64(_MOVE))
-        zy, zx = normal_pair(move_key, np.uint64(0))
-        y_new = yc + _step(beta * a * force_y, stiff_y, zy)
-        x_new = xc + _step(beta * a * force_x, stiff_x, zx)
-        fy, fx = _fine(y_new, factor), _fine(x_new, factor)
-        gained = log_prior[fy, fx] - log_prior[_fine(yc, factor), _fine(xc, factor)]
-        if math.log(uniform(move_key, np.uint64(2))) >= gained:
-            y_new, x_new = yc, xc
-        inverse = 1.0 / (flux_sd * flux_sd)
-        stiff_a = beta * n_on * energy + inverse
-        za, _ = normal_pair(mix(visit_key, np.uint64(_FLUX)), np.uint64(0))
-        a_new = a + (beta * force_a + (flux_mean - a) * inverse) / stiff_a + za / math.sqrt(stiff_a)
-        if a_new < MIN_FLUX_SHARE * flux_mean:
-            a_new = a
-
-        iy_new, ix_new = int(math.floor(y_new + 0.5)), int(math.floor(x_new + 0.5))
-        fill_profile(y_new, sigma, iy_new - half, ny)
-        fill_profile(x_new, sigma, ix_new - half, nx)
-        if born or iy_new != iy or ix_new != ix:
-            if not born:
-                _change_light(residual, iy - half, ix - half, gy, gx, np.float32(a), on_old)
-            _change_light(
-                residual, iy_new - half, ix_new - half, ny, nx, np.float32(-a_new), on_new
-            )
-        else:
-            _swap_light(
-                residual, iy - half, ix - half, gy, gx, np.float32(a), on_old, ny, nx,
-                np.float32(a_new), on_new,
-            )
-        alive[s] = 1
-        y[s], x[s], flux[s] = y_new, x_new, a_new
-        for t in range(n_frames):
-            on[s, t] = np.uint8(on_new[t])
-        bleach_frame[s] = last
-        p_real[s] = p
-        precision[s, 0], precision[s, 1] = stiff_y, stiff_x
+            if not decide:
+                continue
+            _place_candidate(mix(visit_key, np.uint64(_PLACE)), tile, s, slots, physics, guide)
+        _visit(visit_key, s, born, slots, field, physics, guide, decide, counts, scratch)
 
 
 @kernel
-def _fine(position_px, factor):  # type: ignore[no-untyped-def]
-    return int(math.floor((position_px + 0.5) * factor))
+def _place_candidate(
+    key: np.uint64, tile: int, s: int, slots: Slots, physics: Physics, guide: Guide
+) -> None:
+    side = guide.tile_px * guide.factor
+    cell = _search(guide.cumulative[tile], uniform(key, np.uint64(0)))
+    fine_y = (tile // guide.n_columns) * side + cell // side + uniform(key, np.uint64(1))
+    fine_x = (tile % guide.n_columns) * side + cell % side + uniform(key, np.uint64(2))
+    slots.y[s] = fine_y / guide.factor - 0.5
+    slots.x[s] = fine_x / guide.factor - 0.5
+    z, _ = normal_pair(key, np.uint64(2))
+    flux = physics.flux_mean + physics.flux_sd * z
+    slots.flux[s] = max(flux, MIN_FLUX_SHARE * physics.flux_mean)
 
 
 @kernel
-def _search(cumulative, u):  # type: ignore[no-untyped-def]
+def _visit(
+    key: np.uint64,
+    s: int,
+    born: bool,
+    slots: Slots,
+    field: Field,
+    physics: Physics,
+    guide: Guide,
+    decide: bool,
+    counts: F64,
+    scratch: _Scratch,
+) -> None:
+    half, residual = physics.half, field.residual
+    y, x, a = slots.y[s], slots.x[s], float(slots.flux[s])
+    y0, x0 = _first_pixel(y, half), _first_pixel(x, half)
+    gy, gx, old, new = scratch.gy, scratch.gx, scratch.old, scratch.new
+    fill_profile(y, physics.sigma, y0, gy)
+    fill_profile(x, physics.sigma, x0, gx)
+    if born:
+        old[:] = 0.0
+    else:
+        old[:] = slots.light[s]
+
+    log_evidence, energy = _explain(field, physics, y0, x0, a, scratch)
+    if decide:
+        odds = log_evidence + guide.log_odds[_fine(y, guide.factor), _fine(x, guide.factor)]
+        p = 1.0 / (1.0 + math.exp(-min(max(odds, -700.0), 700.0)))
+        slots.p_real[s] = p
+        if uniform(mix(key, np.uint64(_DECIDE)), np.uint64(0)) >= p:
+            if not born:
+                _add_light(residual, y0, x0, gy, gx, np.float32(1.0), old)
+                slots.alive[s] = 0
+            return
+
+    fill_uniform(mix(key, np.uint64(_PATH)), scratch.u)
+    bleached = backward(
+        scratch.states, physics.matrix, scratch.u, scratch.after_on, scratch.after_dark, scratch.on
+    )
+    n_on = _count(scratch.on, bleached, counts)
+    total = _draw_light(mix(key, np.uint64(_LIGHT)), a, energy, physics, scratch)
+
+    y_new, x_new = _move(
+        mix(key, np.uint64(_MOVE)), s, y, x, y0, x0, slots, field, physics, guide, scratch
+    )
+    ny0, nx0 = _first_pixel(y_new, half), _first_pixel(x_new, half)
+    fill_profile(y_new, physics.sigma, ny0, scratch.new_gy)
+    fill_profile(x_new, physics.sigma, nx0, scratch.new_gx)
+    if born or ny0 != y0 or nx0 != x0:
+        if not born:
+            _add_light(residual, y0, x0, gy, gx, np.float32(1.0), old)
+        _add_light(residual, ny0, nx0, scratch.new_gy, scratch.new_gx, np.float32(-1.0), new)
+    else:
+        _swap_light(residual, y0, x0, gy, gx, old, scratch.new_gy, scratch.new_gx, new)
+
+    slots.alive[s] = 1
+    slots.y[s], slots.x[s] = y_new, x_new
+    slots.light[s] = new
+    slots.bleach_frame[s] = bleached
+    slots.flux[s] = _draw_flux(mix(key, np.uint64(_FLUX)), a, total, n_on, physics)
+
+
+@kernel
+def _explain(
+    field: Field, physics: Physics, y0: int, x0: int, a: float, scratch: _Scratch
+) -> tuple[float, float]:
+    """Evidence log P(R|F)/P(R|N) of a fluorophore, its filtered states, c and the energy G."""
+    matched, gy, gx, old = scratch.matched, scratch.gy, scratch.gx, scratch.old
+    energy = 0.0
+    matched[:] = 0.0
+    for i in range(gy.size):
+        for j in range(gx.size):
+            h = gy[i] * gx[j]
+            wh = physics.beta * field.weight[y0 + i, x0 + j] * h
+            energy += wh * h
+            w = np.float32(wh)
+            for t in range(matched.size):
+                matched[t] += w * field.residual[y0 + i, x0 + j, t]
+    variance = (physics.cv * a) ** 2
+    shrink = 1.0 / (1.0 + variance * energy)
+    own = np.float32(energy)
+    square = np.float32(0.5 * variance * shrink)
+    linear = np.float32(a * shrink)
+    constant = np.float32(-0.5 * a * a * energy * shrink + 0.5 * math.log(shrink))
+    least = np.float32(MIN_LIGHT_SHARE * a)
+    corner = np.float32((MIN_LIGHT_SHARE * a / shrink - a) / variance)
+    ratio = scratch.ratio
+    for t in range(matched.size):
+        c = matched[t] + own * old[t]
+        matched[t] = c
+        bent = max(c, corner)
+        ratio[t] = (square * bent + linear) * bent + constant + least * (c - bent)
+    exponentials(ratio, scratch.bits, scratch.floats, ratio)
+    return forward(ratio, physics.matrix, physics.start, scratch.states), energy
+
+
+@kernel
+def _draw_light(
+    key: np.uint64, a: float, energy: float, physics: Physics, scratch: _Scratch
+) -> float:
+    """Light of every emitting frame into `new`; returns its sum."""
+    variance = (physics.cv * a) ** 2
+    shrink = 1.0 / (1.0 + variance * energy)
+    constant, slope = np.float32(a * shrink), np.float32(variance * shrink)
+    sd = np.float32(math.sqrt(variance * shrink))
+    least = np.float32(MIN_LIGHT_SHARE * a)
+    fill_normal(key, scratch.u, scratch.bits, scratch.floats, scratch.normal)
+    new = scratch.new
+    total = np.float32(0.0)
+    for t in range(new.size):
+        drawn = constant + slope * scratch.matched[t] + sd * scratch.normal[t]
+        new[t] = scratch.on[t] * max(drawn, least)
+        total += new[t]
+    return float(total)
+
+
+@kernel
+def _draw_flux(key: np.uint64, a: float, total: float, n_on: float, physics: Physics) -> float:
+    """Flux given its light: a normal prior and n_on draws of variance (cv · a)²."""
+    per_frame = 1.0 / (physics.cv * a) ** 2
+    prior = 1.0 / physics.flux_sd**2
+    precision = n_on * per_frame + prior
+    z, _ = normal_pair(key, np.uint64(0))
+    flux = (total * per_frame + physics.flux_mean * prior) / precision + z / math.sqrt(precision)
+    return max(flux, MIN_FLUX_SHARE * physics.flux_mean)
+
+
+@kernel
+def _move(
+    key: np.uint64,
+    s: int,
+    y: float,
+    x: float,
+    y0: int,
+    x0: int,
+    slots: Slots,
+    field: Field,
+    physics: Physics,
+    guide: Guide,
+    scratch: _Scratch,
+) -> tuple[float, float]:
+    """Draw the position from its linearised Gaussian conditional; accept by the prior ratio.
+
+    The sufficient statistic per pixel is Σ_t u_t R_t, with the residual R as the new path leaves
+    it: one pass over the movie serves every position near the present one.
+    """
+    gy, gx, old, new = scratch.gy, scratch.gx, scratch.old, scratch.new
+    dy, dx, received = scratch.dy, scratch.dx, scratch.received
+    overlap = square = np.float32(0.0)
+    for t in range(new.size):
+        overlap += old[t] * new[t]
+        square += new[t] * new[t]
+    for i in range(gy.size):
+        for j in range(gx.size):
+            light = np.float32(0.0)
+            for t in range(new.size):
+                light += new[t] * field.residual[y0 + i, x0 + j, t]
+            received[i, j] = light + gy[i] * gx[j] * (overlap - square)
+    fill_profile_gradient(y, physics.sigma, y0, dy)
+    fill_profile_gradient(x, physics.sigma, x0, dx)
+    force_y = force_x = stiff_y = stiff_x = 0.0
+    for i in range(gy.size):
+        for j in range(gx.size):
+            w = physics.beta * field.weight[y0 + i, x0 + j]
+            hy, hx = dy[i] * gx[j], gy[i] * dx[j]
+            force_y += w * hy * received[i, j]
+            force_x += w * hx * received[i, j]
+            stiff_y += w * hy * hy
+            stiff_x += w * hx * hx
+    stiff_y *= float(square)
+    stiff_x *= float(square)
+    slots.precision[s, 0], slots.precision[s, 1] = stiff_y, stiff_x
+    zy, zx = normal_pair(key, np.uint64(0))
+    y_new, x_new = y + _step(force_y, stiff_y, zy), x + _step(force_x, stiff_x, zx)
+    f = guide.factor
+    gained = guide.log_prior[_fine(y_new, f), _fine(x_new, f)]
+    gained -= guide.log_prior[_fine(y, f), _fine(x, f)]
+    if math.log(uniform(key, np.uint64(2))) >= gained:
+        return y, x
+    return y_new, x_new
+
+
+@kernel
+def _step(force: float, stiffness: float, z: float) -> float:
+    if stiffness <= 0.0:
+        return MAX_MOVE_PX * min(max(z, -1.0), 1.0)
+    step = force / stiffness + z / math.sqrt(stiffness)
+    return min(max(step, -MAX_MOVE_PX), MAX_MOVE_PX)
+
+
+@kernel
+def _first_pixel(position: float, half: int) -> int:
+    return math.floor(position + 0.5) - half
+
+
+@kernel
+def _fine(position: float, factor: int) -> int:
+    return math.floor((position + 0.5) * factor)
+
+
+@kernel
+def _search(cumulative: F32, u: float) -> int:
     low, high = 0, cumulative.size - 1
     while low < high:
         middle = (low + high) // 2
@@ -245,81 +464,60 @@ def _search(cumulative, u):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _step(force, stiffness, z):  # type: ignore[no-untyped-def]
-    if stiffness <= 0.0:
-        return MAX_MOVE_PX * min(max(z, -1.0), 1.0)
-    step = force / stiffness + z / math.sqrt(stiffness)
-    return min(max(step, -MAX_MOVE_PX), MAX_MOVE_PX)
-
-
-@kernel
-def _matched_filter(residual, weight, y0, x0, gy, gx, out):  # type: ignore[no-untyped-def]
-    energy = 0.0
-    out[:] = 0.0
+def _add_light(
+    residual: F32, y0: int, x0: int, gy: F64, gx: F64, sign: np.float32, light: F32
+) -> None:
     for i in range(gy.size):
         for j in range(gx.size):
-            h = gy[i] * gx[j]
-            w = weight[y0 + i, x0 + j]
-            energy += w * h * h
-            hw = np.float32(w * h)
-            for t in range(out.size):
-                out[t] += hw * residual[y0 + i, x0 + j, t]
-    return energy
+            h = sign * np.float32(gy[i] * gx[j])
+            for t in range(light.size):
+                residual[y0 + i, x0 + j, t] += h * light[t]
 
 
 @kernel
-def _on_light(residual, y0, x0, on, out):  # type: ignore[no-untyped-def]
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            total = np.float32(0.0)
-            for t in range(on.size):
-                total += on[t] * residual[y0 + i, x0 + j, t]
-            out[i, j] = total
-
-
-@kernel
-def _change_light(residual, y0, x0, gy, gx, flux, on):  # type: ignore[no-untyped-def]
+def _swap_light(
+    residual: F32, y0: int, x0: int, gy: F64, gx: F64, old: F32, new_gy: F64, new_gx: F64, new: F32
+) -> None:
     for i in range(gy.size):
         for j in range(gx.size):
-            h = np.float32(flux * gy[i] * gx[j])
-            for t in range(on.size):
-                residual[y0 + i, x0 + j, t] += h * on[t]
+            h = np.float32(gy[i] * gx[j])
+            new_h = np.float32(new_gy[i] * new_gx[j])
+            for t in range(old.size):
+                residual[y0 + i, x0 + j, t] += h * old[t] - new_h * new[t]
 
 
 @kernel
-def _swap_light(  # type: ignore[no-untyped-def]
-    residual, y0, x0, gy, gx, flux, on, new_gy, new_gx, new_flux, new_on
-):
-    for i in range(gy.size):
-        for j in range(gx.size):
-            h = np.float32(flux * gy[i] * gx[j])
-            new_h = np.float32(new_flux * new_gy[i] * new_gx[j])
-            for t in range(on.size):
-                residual[y0 + i, x0 + j, t] += h * on[t] - new_h * new_on[t]
-
-
-@kernel
-def _count(on, bleach_frame, counts):  # type: ignore[no-untyped-def]
-    n_on = on[0]
-    if on[0] > 0.0:
-        counts[5] += 1.0
-    elif bleach_frame > 0:
-        counts[6] += 1.0
-    else:
-        counts[7] += 1.0
-    e_e = np.float32(0.0)
+def _count(on: F32, bleach_frame: int, counts: F64) -> float:
+    """Add the transitions of one path to `counts`; returns the number of emitting frames."""
+    n_on, on_on = on[0], np.float32(0.0)
     for t in range(1, on.size):
         n_on += on[t]
-        e_e += on[t - 1] * on[t]
-    last = on[min(bleach_frame, on.size) - 1] if bleach_frame > 0 else np.float32(0.0)
-    # Steps among living states: bleach_frame - 1 of them, counted from the two ends.
-    living = max(bleach_frame, 1) - 1
-    e_d = n_on - last - e_e
-    d_e = n_on - on[0] - e_e
-    counts[0] += e_e
-    counts[1] += e_d
-    counts[2] += d_e
-    counts[3] += living - e_e - e_d - d_e
-    if 0 < bleach_frame < on.size:
+        on_on += on[t - 1] * on[t]
+    if bleach_frame == 0:
+        counts[7] += 1.0
+        return float(n_on)
+    counts[5] += on[0]
+    counts[6] += 1.0 - on[0]
+    on_dark = n_on - on[bleach_frame - 1] - on_on
+    dark_on = n_on - on[0] - on_on
+    counts[0] += on_on
+    counts[1] += on_dark
+    counts[2] += dark_on
+    counts[3] += (bleach_frame - 1) - on_on - on_dark - dark_on
+    if bleach_frame < on.size:
         counts[4] += 1.0
-    return n_on
+    return float(n_on)
+
+
+@kernel
+def subtract_emitters(slots: Slots, field: Field, physics: Physics) -> None:
+    """Take the light of every live emitter out of the residual."""
+    n = 2 * physics.half + 1
+    gy, gx = np.empty(n), np.empty(n)
+    for s in range(slots.alive.size):
+        if slots.alive[s]:
+            y0 = _first_pixel(slots.y[s], physics.half)
+            x0 = _first_pixel(slots.x[s], physics.half)
+            fill_profile(slots.y[s], physics.sigma, y0, gy)
+            fill_profile(slots.x[s], physics.sigma, x0, gx)
+            _add_light(field.residual, y0, x0, gy, gx, np.float32(-1.0), slots.light[s])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dlbi.core.kernels import kernel, mix
+from dlbi.core.kernels import F32, F64, kernel
 from dlbi.core.photophysics import BLEACHED, DARK, EMITTING
 
 MAX_LOG_RATIO = 40.0
@@ -98,7 +98,7 @@ def sample_reference(
 
 
 @kernel
-def exponentials(log_ratio, bits, powers, out):  # type: ignore[no-untyped-def]
+def exponentials(log_ratio: F32, bits: NDArray[np.int32], powers: F32, out: F32) -> None:
     """exp of a float32 array by range reduction and a polynomial; relative error < 3e-7.
 
     `bits` is an int32 scratch array and `powers` its float32 view; all have length T.
@@ -121,7 +121,7 @@ def exponentials(log_ratio, bits, powers, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def forward(ratio, matrix, start, weights):  # type: ignore[no-untyped-def]
+def forward(ratio: F32, matrix: F64, start: F64, weights: F64) -> float:
     """Forward filter of emission ratios exp(ℓ) (T,) into `weights` (3, T); returns log Z."""
     ee, ed = matrix[0, 0], matrix[0, 1]
     de, dd, db = matrix[1, 0], matrix[1, 1], matrix[1, 2]
@@ -141,22 +141,18 @@ def forward(ratio, matrix, start, weights):  # type: ignore[no-untyped-def]
         dark = on * ed + dark * dd
         on = next_on
         weights[0, t], weights[1, t], weights[2, t] = on, dark, bleached
-    return log_evidence + np.log(on + dark + bleached)
+    return float(log_evidence + np.log(on + dark + bleached))
 
 
 @kernel
-def fill_uniform(key, u):  # type: ignore[no-untyped-def]
-    """Uniform numbers in [0, 1) with 32 random bits, two from each counter value of `key`."""
-    for k in range(u.size // 2):
-        z = mix(key, np.uint64(k))
-        u[2 * k] = np.float64(np.uint32(z)) * 2.0**-32
-        u[2 * k + 1] = np.float64(np.uint32(z >> np.uint64(32))) * 2.0**-32
-    if u.size % 2:
-        u[u.size - 1] = np.float64(np.uint32(mix(key, np.uint64(u.size)))) * 2.0**-32
-
-
-@kernel
-def backward(weights, matrix, u, after_on, after_dark, on):  # type: ignore[no-untyped-def]
+def backward(
+    weights: F64,
+    matrix: F64,
+    u: F64,
+    after_on: NDArray[np.bool_],
+    after_dark: NDArray[np.bool_],
+    on: F32,
+) -> int:
     """Draw a path from filtered `weights` and uniform numbers `u`.
 
     Writes 1.0 where the path emits into `on` (T,) float32 and returns the first bleached frame

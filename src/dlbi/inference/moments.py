@@ -1,165 +1,170 @@
-"""Flux of a single fluorophore and camera noise from second moments of the movie."""
+"""Flux and on-fraction of single fluorophores from the cumulants of the movie.
+
+Light from a density ρ (mean signal per fine pixel) whose emitters have flux a, light CV cv and
+on-fraction q has the cumulants, shared by pixels of the same PSF,
+
+    first   ρ                                        (the mean image)
+    second  ρ · a · (g − q)                          g = 1 + cv²
+    third   ρ · a² · (g³ − 3 q g + 2 q²)
+
+Only different pixels are combined, so camera noise, which is independent between pixels, drops
+out. The ratio third/second² fixes q, the second then a, and the light the number of emitters.
+"""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 from scipy.sparse import csr_array
 
 from dlbi.core.images import FloatImage, ImageStack
 from dlbi.core.photophysics import BlinkingChain
 from dlbi.forward import BandedMatrix, Projection
 
-DETREND_LAG = 5
-"""Frames between the two frames of a difference: far beyond blinking, short of bleaching."""
+BLOCK_FRAMES = 40
+"""Cumulants are taken within blocks of frames, which removes bleaching, drift and slow haze."""
 
-NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
-
-
-class SecondMoments(NamedTuple):
-    """Temporal variance and neighbour covariances per pixel, drift and bleaching removed.
-
-    Parameters
-    ----------
-    variance : ndarray, (Y, X), counts²
-        Blinking and noise together.
-    covariance : dict
-        (dy, dx) → ndarray (Y, X): covariance of pixel (y, x) with (y + dy, x + dx); blinking
-        alone, since camera noise is independent between pixels. NaN where the partner is outside.
-    """
-
-    variance: NDArray[np.float64]
-    covariance: dict[tuple[int, int], NDArray[np.float64]]
+N_GROUPS = 8
+PRIOR_SD_LOG_Q = 0.7
+MODEL_SD = 0.1
+MIN_Q, MAX_Q = 0.003, 0.6
 
 
-def second_moments(stack: ImageStack) -> SecondMoments:
-    """Moments of the differences D_t = (Y_{t+5} − Y_t)/√2, which keep blinking but not trends.
-
-    Short movies use the largest lag they allow.
-    """
-    lag = min(DETREND_LAG, stack.n_frames - 1)
-    h, w = stack.grid.shape
-    variance = np.zeros((h, w))
-    covariance = {d: np.full((h, w), np.nan) for d in NEIGHBOURS}
-    sums = {d: np.zeros(_overlap(variance, d)[0].shape) for d in NEIGHBOURS}
-    n = stack.n_frames - lag
-    for start in range(0, n, 64):
-        frames = stack.load(slice(start, min(start + 64, n) + lag))
-        difference = (frames[lag:] - frames[:-lag]) / np.float32(np.sqrt(2.0))
-        # A change common to the whole field is illumination, not blinking.
-        difference -= difference.mean(axis=(1, 2), keepdims=True)
-        variance += np.einsum("tyx,tyx->yx", difference, difference, dtype=np.float64)
-        for d in NEIGHBOURS:
-            here, there = _overlap(difference, d)
-            sums[d] += np.einsum("tyx,tyx->yx", here, there, dtype=np.float64)
-    for d in NEIGHBOURS:
-        _overlap(covariance[d], d)[0][...] = sums[d] / n
-    return SecondMoments(variance / n, covariance)
-
-
-def _overlap(
-    image: NDArray[np.floating], offset: tuple[int, int]
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Views of the pixels that have a partner at `offset`, and of their partners."""
-    dy, dx = offset
-    h, w = image.shape[-2:]
-    x0, x1 = max(0, -dx), w - max(0, dx)
-    return image[..., : h - dy, x0:x1], image[..., dy:, x0 + dx : x1 + dx]
-
-
-class NoiseModel(NamedTuple):
-    """Noise variance read + gain · mean, counts² and counts."""
-
-    read: float
-    gain: float
-
-    def variance(self, mean: FloatImage) -> FloatImage:
-        """Noise variance per pixel for a mean image without camera offset correction."""
-        return np.asarray(self.read + self.gain * np.maximum(mean, 0.0), np.float32)
-
-
-def fit_noise(moments: SecondMoments, mean: FloatImage, sigma_px: float) -> NoiseModel:
-    """Camera noise as the part of the variance that neighbours do not share.
+class BlinkingMoments(NamedTuple):
+    """What the second and third cumulants say about single fluorophores.
 
     Parameters
     ----------
-    moments : SecondMoments
-    mean : ndarray, (Y, X), counts
-    sigma_px : float
-        PSF width; cov(d) ∝ exp(−d²/4σ²) extrapolates neighbours to distance zero.
-
-    Notes
-    -----
-    Weighted non-negative least squares of variance − blinking variance on (1, mean − its
-    minimum), re-weighted once by the fitted variance.
+    contrast : float, counts
+        Second cumulant ÷ mean, a (g − q); not positive where nothing blinks.
+    skewness : float
+        Third cumulant · mean ÷ second cumulant², (g³ − 3qg + 2q²)/(g − q)².
+    skewness_error : float
+        Its standard error; infinite for movies too short to tell.
+    light_cv : float
+        The cv assumed.
     """
-    blinking = np.nanmean(
-        [
-            _both_sides(moments.covariance[d], d) * np.exp((d[0] ** 2 + d[1] ** 2) / (4 * sigma_px**2))
-            for d in NEIGHBOURS
-        ],
-        axis=0,
-    )
-    low = float(mean.min())
-    target = (moments.variance - blinking).ravel()
-    design = np.stack([np.ones(mean.size), (mean - low).ravel()], axis=1)
-    spread = moments.variance.ravel()
-    floor = float(np.median(spread)) * 1e-6 + np.finfo(float).tiny
-    fit = np.zeros(2)
-    for _ in range(2):
-        weight = 1.0 / np.maximum(spread, floor)
-        fit, _ = nnls(design * weight[:, None], target * weight)
-        spread = design @ fit + np.maximum(blinking.ravel(), 0.0)
-    return NoiseModel(read=float(fit[0] - fit[1] * low), gain=float(fit[1]))
+
+    contrast: float
+    skewness: float
+    skewness_error: float
+    light_cv: float
+
+    def flux(self, on_fraction: float) -> float:
+        """Flux of an emitting frame if fluorophores are on that share of the time, counts."""
+        return self.contrast / (1.0 + self.light_cv**2 - on_fraction)
+
+    def on_fraction(self, expected: float) -> float:
+        """On-fraction q from the skewness and a log-normal prior around `expected`."""
+        q = np.exp(np.linspace(np.log(MIN_Q), np.log(MAX_Q), 400))
+        misfit = self.skewness - skewness(q, self.light_cv)
+        log_p = -0.5 * (np.log(q / expected) / PRIOR_SD_LOG_Q) ** 2
+        log_p -= 0.5 * misfit**2 / (self.skewness_error**2 + MODEL_SD**2)
+        weight = np.exp(log_p - log_p.max())
+        return float(np.exp((weight * np.log(q)).sum() / weight.sum()))
 
 
-def _both_sides(
-    covariance: NDArray[np.float64], offset: tuple[int, int]
-) -> NDArray[np.float64]:
-    """Mean of the covariances with the partners at `offset` and at its opposite."""
-    mirrored = np.full_like(covariance, np.nan)
-    here, _ = _overlap(covariance, offset)
-    _overlap(mirrored, offset)[1][...] = here
-    stacked = np.stack([covariance, mirrored])
-    return np.nansum(stacked, axis=0) / np.maximum(np.isfinite(stacked).sum(axis=0), 1)
+def skewness(
+    on_fraction: NDArray[np.float64] | float, light_cv: float
+) -> NDArray[np.float64] | float:
+    """Third cumulant · mean ÷ second cumulant² of the light of one fluorophore."""
+    g = 1.0 + light_cv**2
+    q = on_fraction
+    return (g**3 - 3.0 * q * g + 2.0 * q**2) / (g - q) ** 2
 
 
-def emitter_flux(
-    moments: SecondMoments,
-    density: FloatImage,
-    projection: Projection,
-    chain: BlinkingChain,
-    photon_cv: float,
-) -> float:
-    """Flux of one emitting fluorophore, counts; not positive where nothing blinks.
+def chain_with(on_fraction: float, chain: BlinkingChain) -> BlinkingChain:
+    """The chain with another steady on-fraction: same off-rate and bleaching."""
+    off = chain.emitting_to_dark
+    on = off * on_fraction / (1.0 - on_fraction)
+    return BlinkingChain(off, min(on, 0.95 - chain.dark_to_bleached), chain.dark_to_bleached)
+
+
+def blinking_moments(
+    stack: ImageStack, density: FloatImage, projection: Projection, *, light_cv: float
+) -> BlinkingMoments:
+    """Cumulants of the movie in units of the density's own light.
 
     Parameters
     ----------
-    moments : SecondMoments
+    stack : ImageStack
     density : ndarray, fine grid of the projection
-        Signal emitted per fine pixel and frame.
+        Mean signal per fine pixel, background removed.
     projection : Projection
-    chain : BlinkingChain
-    photon_cv : float
-        Coefficient of variation of the flux from one emission to the next.
-
-    Notes
-    -----
-    An emitter of flux a that is on with probability q has the mean a q and the variance
-    a² q (1 + cv² − q). Hence C_d(p) = a (1 + cv² − q) Σ_g ρ_g h_g(p) h_g(p + d), and a follows by
-    least squares over all pixels and neighbour offsets d.
+    light_cv : float
+        Coefficient of variation of the light from one emitting frame to the next.
     """
+    h, w = stack.grid.shape
+    if min(h, w) < 2:
+        return BlinkingMoments(0.0, 0.0, np.inf, light_cv)
+    second, third = _templates(density, projection)
+    n_blocks = max(1, stack.n_frames // BLOCK_FRAMES)
+    edges = np.linspace(0, stack.n_frames, n_blocks + 1).round().astype(int)
+    found = np.array(
+        [
+            _block_cumulants(stack.load(slice(a, b)), second, third)
+            for a, b in pairwise(edges)
+            if b - a >= 3
+        ]
+    ).reshape(-1, 2)
+    if not len(found):
+        return BlinkingMoments(0.0, 0.0, np.inf, light_cv)
+    k2, k3 = found.mean(axis=0)
+    if k2 <= 0:
+        return BlinkingMoments(float(k2), 0.0, np.inf, light_cv)
+    error = found[:, 1].std(ddof=1) / np.sqrt(len(found)) if len(found) > 2 else np.inf
+    return BlinkingMoments(float(k2), float(k3 / k2**2), float(error / k2**2), light_cv)
+
+
+def _templates(
+    density: FloatImage, projection: Projection
+) -> tuple[list[FloatImage], list[FloatImage]]:
+    """Σ_g ρ_g h_g(p) h_g(p′) and Σ_g ρ_g h_g(p) h_g(p′) h_g(p″) for the pixels combined."""
     rows, columns = _sparse(projection.rows), _sparse(projection.columns)
-    top = bottom = 0.0
-    for offset, measured in moments.covariance.items():
-        shared = _shared(rows, offset[0]) @ density @ _shared(columns, offset[1]).T
-        here, _ = _overlap(measured, offset)
-        top += float((here * shared).sum())
-        bottom += float((shared.astype(np.float64) ** 2).sum())
-    return top / bottom / (1.0 + photon_cv**2 - chain.steady_on_fraction)
+    up, down, left, right = rows[:-1], rows[1:], columns[:-1], columns[1:]
+
+    def seen(along_y: list[csr_array], along_x: list[csr_array]) -> FloatImage:
+        y, x = _product(along_y), _product(along_x)
+        return np.asarray(y @ density @ x.T, np.float32)
+
+    second = [seen([rows, rows], [left, right]), seen([up, down], [columns, columns])]
+    third = [
+        seen([up, up, down], [left, right, left]),
+        seen([down, down, up], [right, left, right]),
+    ]
+    return second, third
+
+
+def _block_cumulants(
+    frames: FloatImage, second: list[FloatImage], third: list[FloatImage]
+) -> tuple[float, float]:
+    """Least-squares second and third cumulant of one block, in units of the templates."""
+    n = len(frames)
+    d = frames - frames.mean(axis=0)
+    # A change common to the whole field is illumination, not blinking.
+    d -= d.mean(axis=(1, 2), keepdims=True)
+    pairs = [
+        np.einsum("tyx,tyx->yx", d[:, :, :-1], d[:, :, 1:]),
+        np.einsum("tyx,tyx->yx", d[:, :-1], d[:, 1:]),
+    ]
+    corner, right, below, opposite = (
+        d[:, :-1, :-1], d[:, :-1, 1:], d[:, 1:, :-1], d[:, 1:, 1:],
+    )  # fmt: skip
+    side = right * below
+    triples = [np.einsum("tyx,tyx->yx", side, corner), np.einsum("tyx,tyx->yx", side, opposite)]
+    return (
+        _slope(pairs, second) / (n - 1),
+        _slope(triples, third) * n / ((n - 1) * (n - 2)),
+    )
+
+
+def _slope(measured: list[FloatImage], template: list[FloatImage]) -> float:
+    top = sum(float((m * s).sum(dtype=np.float64)) for m, s in zip(measured, template, strict=True))
+    bottom = sum(float((s.astype(np.float64) ** 2).sum()) for s in template)
+    return top / bottom if bottom > 0 else 0.0
 
 
 def _sparse(matrix: BandedMatrix) -> csr_array:
@@ -171,9 +176,8 @@ def _sparse(matrix: BandedMatrix) -> csr_array:
     )
 
 
-def _shared(matrix: csr_array, offset: int) -> csr_array:
-    """Row p holds h_g(p) h_g(p + offset) along one axis, for the p that have a partner."""
-    n = matrix.shape[0]
-    first = matrix[max(0, -offset) : n - max(0, offset)]
-    second = matrix[max(0, offset) : n - max(0, -offset)]
-    return first.multiply(second).tocsr()
+def _product(factors: list[csr_array]) -> csr_array:
+    out = factors[0]
+    for factor in factors[1:]:
+        out = out.multiply(factor).tocsr()
+    return out

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter, maximum_filter
 
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage
-from dlbi.core.kernels import kernel
+from dlbi.core.kernels import F32, F64, kernel
 
 BLUR_SIGMA_PX = 1.0
 """Width of one emitter in the density image, fine pixels."""
@@ -76,7 +76,7 @@ class PosteriorMaps:
 
 
 @kernel
-def deposit(y, x, weights, density, present):  # type: ignore[no-untyped-def]
+def deposit(y: F64, x: F64, weights: F64, density: F32, present: NDArray[np.uint8]) -> None:
     """Add each weight bilinearly to `density` and mark the nearest pixel in `present`."""
     h, w = density.shape
     for e in range(y.size):

@@ -4,46 +4,217 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dlbi.core.emitters import Emitters
 from dlbi.core.images import FloatImage
-from dlbi.core.grid import PixelGrid
+from dlbi.core.photophysics import BlinkingChain
+from dlbi.forward import Projection
+from dlbi.inference.moments import BlinkingMoments, chain_with
 from dlbi.inference.posterior import PosteriorMaps
 from dlbi.inference.sampler import Prior, Sampler
 
-MAX_EMITTERS_PER_PX = 8000 / 3600
+MAX_EMITTERS_PER_PX = 2.2
+"""Above this density single fluorophores are not identifiable; each emitter then stands for
+several (8000 in a field of 60×60 camera pixels)."""
+
+UNIFORM_SHARE = 0.05
+"""Share of the prior density spread evenly, so that the guide cannot forbid a place."""
+
+FLUX_SPREAD = 0.1
+"""Standard deviation ÷ mean of the flux over fluorophores."""
+
+BACKGROUND_SIGMA_FRAMES = 4.0
+FIRST_LEARNING_SWEEP = 3
+PRIOR_UPDATE_SWEEPS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Sweeps:
-    total: int = 60
-    burn_in: int = 20
+class Schedule:
+    """How long to sample.
+
+    Parameters
+    ----------
+    n_sweeps : int
+        Sweeps in all.
+    n_burn_in : int
+        First sweeps, not kept; parameters of the prior are learnt here.
+    beta : float
+        Likelihood temperature; 1 is the exact posterior, ½ mixes faster.
+    """
+
+    n_sweeps: int = 60
+    n_burn_in: int = 20
     beta: float = 0.5
 
 
-def run(movie, weight, *, factor, margin_px, prior, sigma_px, seed, sweeps=Sweeps(), n_workers=1,
-        learn=True, expand=True, progress=None, bg=True, weights="count"):
-    sampler = Sampler(movie, weight, factor=factor, margin_px=margin_px, prior=prior, sigma_px=sigma_px, beta=sweeps.beta, seed=seed)
-    sampler.initialise()
-    h, w = movie.shape[1:]
-    m = margin_px * factor
-    maps = PosteriorMaps(PixelGrid((h * factor, w * factor), 1.0))
-    off = sampler.pad_px
-    trace = []
-    ex = ThreadPoolExecutor(n_workers) if n_workers > 1 else None
-    for k in range(sweeps.total):
-        sampler.sweep(decide=k >= 1, executor=ex, n_workers=n_workers)
-        if bg: sampler.update_background(4.0)
-        sampler.update_noise()
-        if learn and k >= 3: sampler.update_chain()
-        live = np.flatnonzero(sampler.alive)
-        trace.append(live.size)
-        if k >= sweeps.burn_in:
-            fy = (sampler.y[live] - off + 0.5) * factor - 0.5
-            fx = (sampler.x[live] - off + 0.5) * factor - 0.5
-            wt = np.ones(live.size) if weights == "count" else sampler.flux[live] * sampler.on[live].mean(axis=1)
-            maps.add(fy, fx, wt)
-    return sampler, maps, trace
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """Posterior of the fluorophores of one movie.
+
+    Parameters
+    ----------
+    maps : PosteriorMaps
+        On the fine grid of the field; the density is in counts per fine pixel and frame.
+    emitters : Emitters
+        State of the last sweep.
+    chain : BlinkingChain
+        Learnt transition table, mean over the retained sweeps.
+    flux : float
+        Mean light of an emitting frame, counts.
+    noise_scale : float
+        Residual variance ÷ variance of the noise model; near 1 when the model explains the movie.
+    n_live : list of int
+        Number of emitters after each sweep.
+    identifiable : bool
+        False if each emitter stands for several fluorophores.
+    """
+
+    maps: PosteriorMaps
+    emitters: Emitters
+    chain: BlinkingChain
+    flux: float
+    noise_scale: float
+    n_live: list[int]
+    identifiable: bool
+
+
+def refine(
+    movie: NDArray[np.float32],
+    noise_variance: FloatImage,
+    guide: FloatImage,
+    moments: BlinkingMoments,
+    projection: Projection,
+    *,
+    chain: BlinkingChain,
+    schedule: Schedule,
+    seed: int,
+    n_workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Refinement:
+    """Sample fluorophores, their blinking and the parameters they share.
+
+    Parameters
+    ----------
+    movie : ndarray, (T, Y, X), counts
+        Background-free movie.
+    noise_variance : ndarray, (Y, X), counts²
+    guide : ndarray, fine grid of the projection, counts
+        Mean signal per fine pixel; its shape is the prior density of fluorophores.
+    moments : BlinkingMoments
+        Sets the flux scale, which sampling alone cannot (emitters would merge or split freely).
+    projection : Projection
+    chain : BlinkingChain
+        Expected blinking; the transition table is learnt around it.
+    schedule : Schedule
+    seed : int
+    n_workers : int
+        Threads; the result does not depend on it.
+    progress : callable, optional
+        Called with (done, total) sweeps.
+
+    Notes
+    -----
+    E-step: `Sampler.sweep`. M-step: transition table from the sampled paths (Eq. 11), noise scale,
+    per-frame background. During burn-in the learnt on-fraction resets the number of expected
+    emitters: K = light / (flux · on-fraction), with the flux from the second cumulant.
+    """
+    shape = _prior_shape(guide)
+    scale = _Scale(float(guide.sum()), moments, MAX_EMITTERS_PER_PX * movie[0].size)
+    start = chain_with(moments.on_fraction(chain.steady_on_fraction), chain)
+    prior = scale.prior(shape, start, float(start.on_fraction(len(movie)).mean()))
+    sampler = Sampler(
+        movie, np.float32(1.0) / noise_variance, projection=projection, prior=prior,
+        beta=schedule.beta, seed=seed,
+    )  # fmt: skip
+    maps = PosteriorMaps(projection.camera.refine(sampler.factor))
+    matrices, n_live = [], []
+    with ThreadPoolExecutor(n_workers) if n_workers > 1 else nullcontext() as executor:
+        for done in range(schedule.n_sweeps):
+            sampler.sweep(decide=done > 0, executor=executor, n_workers=n_workers)
+            sampler.update_background(BACKGROUND_SIGMA_FRAMES)
+            sampler.update_noise()
+            if done >= FIRST_LEARNING_SWEEP:
+                sampler.update_chain()
+            live = sampler.live
+            n_live.append(int(live.size))
+            if done >= schedule.n_burn_in:
+                matrices.append(sampler.physics.matrix)
+                maps.add(*sampler.fine_positions(live), sampler.slots.light[live].mean(axis=1))
+            elif done > 0 and done % PRIOR_UPDATE_SWEEPS == 0:
+                prior = scale.prior(shape, sampler.chain, sampler.on_fraction())
+                sampler.set_prior(prior)
+            if progress is not None:
+                progress(done + 1, schedule.n_sweeps)
+    return Refinement(
+        maps=maps,
+        emitters=_table(sampler, projection),
+        chain=BlinkingChain.from_matrix(np.mean(matrices, axis=0)),
+        flux=float(sampler.slots.flux[sampler.live].mean()) if n_live[-1] else 0.0,
+        noise_scale=sampler.noise_scale,
+        n_live=n_live,
+        identifiable=scale.identifiable,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Number and flux of emitters that carry the light of the guide with the movie's contrast."""
+
+    light: float
+    moments: BlinkingMoments
+    most: float
+
+    @property
+    def identifiable(self) -> bool:
+        flux = self.moments.flux(0.0)
+        return flux > 0 and self.light / flux < self.most
+
+    def prior(self, shape: FloatImage, chain: BlinkingChain, on_fraction: float) -> Prior:
+        flux = self.moments.flux(chain.steady_on_fraction)
+        n = self.light / (flux * on_fraction) if flux > 0 else np.inf
+        if n > self.most:
+            n = self.most
+            flux = self.light / (n * on_fraction)
+        return Prior(
+            intensity=shape * np.float32(n),
+            flux_mean=flux,
+            flux_sd=FLUX_SPREAD * flux,
+            light_cv=self.moments.light_cv,
+            chain=chain,
+        )
+
+
+def _prior_shape(guide: FloatImage) -> FloatImage:
+    """Prior density of unit sum: the guide and a uniform share, where the camera sees it."""
+    seen = guide > 0
+    shape = (1.0 - UNIFORM_SHARE) * guide / guide.sum() + UNIFORM_SHARE * seen / seen.sum()
+    return np.asarray(shape, np.float32)
+
+
+def _table(sampler: Sampler, projection: Projection) -> Emitters:
+    """Live emitters inside the field."""
+    live = sampler.live
+    slots = sampler.slots
+    fine_y, fine_x = sampler.fine_positions(live)
+    y_nm, x_nm = projection.camera.refine(sampler.factor).to_nm(fine_y, fine_x)
+    oy, ox = projection.camera.origin_nm
+    height, width = projection.camera.extent_nm
+    inside = (y_nm >= oy) & (y_nm < oy + height) & (x_nm >= ox) & (x_nm < ox + width)
+    live = live[inside]
+    with np.errstate(divide="ignore"):
+        sd_nm = projection.camera.pixel_size_nm / np.sqrt(slots.precision[live])
+    return Emitters(
+        x_nm=x_nm[inside],
+        y_nm=y_nm[inside],
+        photons=slots.flux[live],
+        frames_on=(slots.light[live] > 0).sum(axis=1).astype(np.float32),
+        bleach_frame=slots.bleach_frame[live].astype(np.float32),
+        sd_x_nm=sd_nm[:, 1],
+        sd_y_nm=sd_nm[:, 0],
+        p_real=slots.p_real[live],
+    )

@@ -1,0 +1,222 @@
+"""Picture panels for reports: equal scale, scale bars, stated intensity limits.
+
+Drawn on an Agg canvas without pyplot, so nothing global changes and no window opens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+from dlbi.core.errors import InputError, OutputError, ShapeError
+from dlbi.core.grid import PixelGrid
+
+LIMIT_PERCENTILES = (0.1, 99.8)
+"""Percentiles of each picture shown as the darkest and the brightest colour."""
+
+PAGE_WIDTH_IN = 7.09
+"""Two journal columns, 180 mm."""
+
+GAP_IN = 0.06
+TITLE_IN = 0.24
+CAPTION_IN = 0.18
+BAR_MARGIN_IN = 0.08
+BAR_THICKNESS_IN = 0.025
+FONT_PT = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture of a panel.
+
+    Parameters
+    ----------
+    title : str
+    image : ndarray, (Y, X)
+    grid : PixelGrid
+        Sets the physical size: all pictures of a panel share one scale.
+    colour_map : str
+        A perceptually uniform map of matplotlib.
+    """
+
+    title: str
+    image: NDArray[np.floating]
+    grid: PixelGrid
+    colour_map: str = "inferno"
+
+    def __post_init__(self) -> None:
+        """Validate shape and values."""
+        if self.image.shape != self.grid.shape:
+            raise ShapeError(
+                f"picture '{self.title}' is {self.image.shape} but its grid is {self.grid.shape}"
+            )
+        if not np.isfinite(self.image).all():
+            raise InputError(f"picture '{self.title}' holds NaN or infinite values")
+
+
+def panel(
+    pictures: Sequence[Picture],
+    path: str | Path,
+    *,
+    n_columns: int = 4,
+    caption: str | None = None,
+    dpi: int = 300,
+) -> None:
+    """Write pictures side by side as a PNG, replacing an older one.
+
+    Parameters
+    ----------
+    pictures : sequence of Picture
+    path : path
+        Complete as soon as it exists.
+    n_columns : int
+        Most pictures in a row.
+    caption : str, optional
+        Printed before the intensity limits below the pictures.
+    dpi : int
+        Pixels per inch at 180 mm page width.
+
+    Raises
+    ------
+    InputError
+        If there is no picture or no column.
+    OutputError
+        If the file cannot be written.
+    """
+    figure = draw_panel(pictures, n_columns=n_columns, caption=caption)
+    target = Path(path)
+    part = target.with_name(target.name + ".part")
+    try:
+        figure.savefig(part, format="png", dpi=dpi)
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"cannot write the picture {target}: {error.strerror}") from error
+
+
+def draw_panel(
+    pictures: Sequence[Picture], *, n_columns: int = 4, caption: str | None = None
+) -> Figure:
+    """The figure that `panel` writes.
+
+    Raises
+    ------
+    InputError
+        If there is no picture or no column.
+    """
+    if not pictures or n_columns < 1:
+        raise InputError(
+            f"a panel needs at least one picture and one column, got {len(pictures)} pictures "
+            f"in {n_columns} columns"
+        )
+    rows = [pictures[i : i + n_columns] for i in range(0, len(pictures), n_columns)]
+    inch_per_nm = _inch_per_nm(rows)
+    heights = [max(p.grid.extent_nm[0] for p in row) * inch_per_nm + TITLE_IN for row in rows]
+    page_height = sum(heights) + GAP_IN * len(rows) + CAPTION_IN
+    figure = Figure(figsize=(PAGE_WIDTH_IN, page_height), facecolor="white")
+    FigureCanvasAgg(figure)
+    bar_nm = scale_bar_nm(min(p.grid.extent_nm[1] for p in pictures))
+    top = page_height
+    for row, height in zip(rows, heights, strict=True):
+        _draw_row(figure, row, top - TITLE_IN, inch_per_nm, bar_nm)
+        top -= height + GAP_IN
+    _draw_caption(figure, caption)
+    return figure
+
+
+def intensity_limits(image: NDArray[np.floating]) -> tuple[float, float]:
+    """Intensities shown as the darkest and the brightest colour.
+
+    The `LIMIT_PERCENTILES` of the image; its extremes where those coincide, as in a picture of
+    a few points.
+    """
+    low, high = np.percentile(image, LIMIT_PERCENTILES)
+    if high <= low:
+        low, high = image.min(), image.max()
+    return float(low), float(high)
+
+
+def scale_bar_nm(width_nm: float) -> float:
+    """Length of the scale bar: the largest 1, 2 or 5 × 10ⁿ nm within a quarter of the width."""
+    longest = width_nm / 4.0
+    decade = 10.0 ** math.floor(math.log10(longest))
+    return max(m * decade for m in (1.0, 2.0, 5.0) if m * decade <= longest)
+
+
+def _inch_per_nm(rows: Sequence[Sequence[Picture]]) -> float:
+    return min(
+        (PAGE_WIDTH_IN - GAP_IN * (len(row) + 1)) / sum(p.grid.extent_nm[1] for p in row)
+        for row in rows
+    )
+
+
+def _draw_row(
+    figure: Figure, row: Sequence[Picture], top_in: float, inch_per_nm: float, bar_nm: float
+) -> None:
+    page = np.tile(figure.get_size_inches(), 2)
+    left = GAP_IN
+    for picture in row:
+        height, width = (side * inch_per_nm for side in picture.grid.extent_nm)
+        left_bottom_width_height = np.array((left, top_in - height, width, height)) / page
+        axes = figure.add_axes(tuple(left_bottom_width_height))
+        _draw_picture(axes, picture)
+        _draw_scale_bar(axes, picture.grid, bar_nm, nm_per_inch=1.0 / inch_per_nm)
+        left += width + GAP_IN
+
+
+def _draw_caption(figure: Figure, caption: str | None) -> None:
+    low, high = LIMIT_PERCENTILES
+    limits = f"Intensity limits: percentiles {low:g} and {high:g} of each picture."
+    page_width, page_height = figure.get_size_inches()
+    figure.text(
+        GAP_IN / page_width,
+        0.3 * CAPTION_IN / page_height,
+        f"{caption} {limits}" if caption else limits,
+        fontsize=FONT_PT - 1.0,
+        color="0.35",
+    )
+
+
+def _draw_picture(axes: Axes, picture: Picture) -> None:
+    height, width = picture.grid.extent_nm
+    low, high = intensity_limits(picture.image)
+    axes.imshow(
+        picture.image,
+        cmap=picture.colour_map,
+        vmin=low,
+        vmax=high,
+        extent=(0.0, width, height, 0.0),
+        interpolation="antialiased",
+    )
+    axes.set_axis_off()
+    axes.set_title(picture.title, fontsize=FONT_PT, loc="left", pad=3.0)
+
+
+def _draw_scale_bar(axes: Axes, grid: PixelGrid, bar_nm: float, *, nm_per_inch: float) -> None:
+    height, width = grid.extent_nm
+    margin, thickness = BAR_MARGIN_IN * nm_per_inch, BAR_THICKNESS_IN * nm_per_inch
+    outline = [withStroke(linewidth=1.2, foreground="black")]
+    left, top = width - margin - bar_nm, height - margin - thickness
+    axes.add_patch(
+        Rectangle((left, top), bar_nm, thickness, color="white", lw=0, path_effects=outline)
+    )
+    axes.text(
+        left + bar_nm / 2.0,
+        top - 0.4 * margin,
+        f"{bar_nm / 1000.0:g} µm",
+        color="white",
+        fontsize=FONT_PT - 1.0,
+        ha="center",
+        va="bottom",
+        path_effects=outline,
+    )

@@ -1,0 +1,1 @@
+"""Reading and writing: movies, images, reconstructions, emitter tables and provenance."""

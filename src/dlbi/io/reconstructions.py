@@ -1,0 +1,195 @@
+"""A reconstruction on disk: the mean image in the named file, everything else beside it.
+
+For ``SR.ome.tif`` the siblings are ``SR.std.ome.tif``, ``SR.p_value.ome.tif``,
+``SR.emitters.csv`` and ``SR.provenance.json``; those that are not known are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlbi.core.errors import FileFormatError, ShapeError
+from dlbi.core.images import FloatImage, Reconstruction
+from dlbi.io.files import (
+    TIFF_SUFFIXES,
+    PathLike,
+    check_writable,
+    pending_outputs,
+    sibling,
+    split_suffix,
+    writing,
+)
+from dlbi.io.images import load_grid_image, load_image, write_image
+from dlbi.io.provenance import load_json, write_json
+from dlbi.io.tables import load_emitters, write_emitters
+
+
+@dataclass(frozen=True, slots=True)
+class ReconstructionPaths:
+    """Names of the files of one reconstruction.
+
+    Parameters
+    ----------
+    mean, std, p_value, emitters, provenance : Path
+        `mean` is the file that the user named.
+    """
+
+    mean: Path
+    std: Path
+    p_value: Path
+    emitters: Path
+    provenance: Path
+
+    def siblings(self) -> list[Path]:
+        """All but the mean."""
+        return [self.std, self.p_value, self.emitters, self.provenance]
+
+    def every(self) -> list[Path]:
+        """All, the mean last."""
+        return [*self.siblings(), self.mean]
+
+
+def reconstruction_paths(path: PathLike) -> ReconstructionPaths:
+    """Names of all files of a reconstruction that is written to `path`.
+
+    Raises
+    ------
+    OutputError
+        If `path` is not named as a TIFF.
+    """
+    split_suffix(path, TIFF_SUFFIXES)
+    return ReconstructionPaths(
+        mean=Path(path),
+        std=sibling(path, "std"),
+        p_value=sibling(path, "p_value"),
+        emitters=sibling(path, "emitters", ".csv"),
+        provenance=sibling(path, "provenance", ".json"),
+    )
+
+
+def check_reconstruction_writable(path: PathLike, *, overwrite: bool = False) -> None:
+    """Refuse an output that `save_reconstruction` could not write, before the computation.
+
+    Raises
+    ------
+    OutputError
+        If the name is not a TIFF, the folder is missing or read-only, or one of the files exists
+        and `overwrite` is false.
+    """
+    check_writable(reconstruction_paths(path).every(), overwrite=overwrite)
+
+
+def save_reconstruction(
+    path: PathLike, reconstruction: Reconstruction, *, overwrite: bool = False
+) -> list[Path]:
+    """Write the mean image as OME-TIFF (Y, X), float32, and its siblings, all or nothing.
+
+    With `overwrite`, siblings of an earlier result that this one does not have are removed.
+
+    Parameters
+    ----------
+    path : path
+        Output of the mean, named as a TIFF.
+    reconstruction : Reconstruction
+        Result.
+    overwrite : bool
+        Replace existing files.
+
+    Returns
+    -------
+    list of Path
+        Files written, the mean first.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written; nothing is left then.
+    """
+    names = reconstruction_paths(path)
+    known = {
+        names.std: reconstruction.std is not None,
+        names.p_value: reconstruction.p_value is not None,
+        names.emitters: reconstruction.emitters is not None,
+        names.provenance: True,
+    }
+    written = [name for name, is_known in known.items() if is_known]
+    obsolete = [name for name, is_known in known.items() if not is_known]
+    with (
+        pending_outputs([*written, names.mean], overwrite=overwrite, obsolete=obsolete) as parts,
+        writing(names.mean),
+    ):
+        _write(names, parts, reconstruction)
+    return [names.mean, *written]
+
+
+def _write(
+    names: ReconstructionPaths, parts: dict[Path, Path], reconstruction: Reconstruction
+) -> None:
+    grid = reconstruction.grid
+    write_image(parts[names.mean], reconstruction.mean, grid, description="mean")
+    if reconstruction.std is not None:
+        write_image(
+            parts[names.std], reconstruction.std, grid, description="standard deviation of the mean"
+        )
+    if reconstruction.p_value is not None:
+        write_image(
+            parts[names.p_value],
+            reconstruction.p_value,
+            grid,
+            description="probability of no fluorophore",
+        )
+    if reconstruction.emitters is not None:
+        write_emitters(parts[names.emitters], reconstruction.emitters)
+    write_json(parts[names.provenance], reconstruction.provenance)
+
+
+def load_reconstruction(path: PathLike, *, pixel_size_nm: float | None = None) -> Reconstruction:
+    """Read a reconstruction: the mean image and those siblings that exist.
+
+    Parameters
+    ----------
+    path : path
+        The mean; an image of another program will do.
+    pixel_size_nm : float, optional
+        Fine pixel; overrides that of the file.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or the pixel size is unknown or absurd.
+    FileFormatError
+        If a file is not what its name says, or a sibling does not fit the mean.
+    """
+    mean, grid = load_grid_image(path, pixel_size_nm=pixel_size_nm)
+    names = _existing_siblings(Path(path))
+    try:
+        return Reconstruction(
+            mean,
+            grid,
+            std=_load_map(names.get("std")),
+            p_value=_load_map(names.get("p_value")),
+            emitters=load_emitters(names["emitters"]) if "emitters" in names else None,
+            provenance=load_json(names["provenance"]) if "provenance" in names else {},
+        )
+    except ShapeError as error:
+        raise FileFormatError(
+            f"{path}: its siblings belong to another image ({error}); remove or rename them"
+        ) from error
+
+
+def _existing_siblings(path: Path) -> dict[str, Path]:
+    if not path.name.lower().endswith(TIFF_SUFFIXES):
+        return {}
+    names = reconstruction_paths(path)
+    labelled = {
+        "std": names.std,
+        "p_value": names.p_value,
+        "emitters": names.emitters,
+        "provenance": names.provenance,
+    }
+    return {label: name for label, name in labelled.items() if name.is_file()}
+
+
+def _load_map(path: Path | None) -> FloatImage | None:
+    return None if path is None else load_image(path)[0]

@@ -81,6 +81,15 @@ class Projection:
         self.rows = _axis_matrix(camera.shape[0], fine.shape[0], factor, shift[0], sigma)
         self.columns = _axis_matrix(camera.shape[1], fine.shape[1], factor, shift[1], sigma)
 
+    def crop(self, region: tuple[slice, slice]) -> Projection:
+        """The projection of a region of camera pixels, with the same margin around it."""
+        margin = round(
+            (self.camera.origin_nm[0] - self.fine.origin_nm[0]) / self.camera.pixel_size_nm
+        )
+        factor = round(self.camera.pixel_size_nm / self.fine.pixel_size_nm)
+        camera = self.camera.crop_region(region)
+        return Projection(camera.pad(margin).refine(factor), camera, self.psf)
+
     def forward(self, fine: FloatImage) -> FloatImage:
         """Expected camera image of a fine image, (Y, X) float32."""
         _expect(fine, self.fine)

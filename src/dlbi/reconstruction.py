@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dlbi.calibration import estimate_psf
+from dlbi.core.emitters import Emitters
 from dlbi.core.errors import DlbiWarning, InputError, ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage, ImageStack, Reconstruction, Reconstructor
 from dlbi.core.optics import GaussianPSF
 from dlbi.core.photophysics import BlinkingChain
-from dlbi.core.rng import RngLike, root_seed
+from dlbi.core.rng import RngLike, derived_seed, root_seed
 from dlbi.forward import Projection
 from dlbi.inference.background import Background, estimate_background
 from dlbi.inference.classical import mean_image, sofi2
 from dlbi.inference.deconvolution import richardson_lucy
+from dlbi.inference.fusion import product_of_experts, same_relative_std
 from dlbi.inference.moments import blinking_moments
-from dlbi.inference.noise import fit_noise
+from dlbi.inference.noise import NoiseModel, fit_noise
 from dlbi.inference.refinement import Schedule, refine
+from dlbi.inference.significance import light_z, p_dark, shows_light
+from dlbi.tiling import Region, plan, scale
 
 METHODS = ("bayes", "rl", "sofi", "mean")
 """Bayesian refinement (paper 2.3), Richardson–Lucy, second-order SOFI, upscaled mean."""
@@ -52,6 +56,11 @@ MARGIN_PX = 4
 
 RL_ITERATIONS = 200
 MIN_SIDE_PX = 8
+MAX_TILE_VOXELS = 100_000_000
+"""Pixels × frames sampled at once; about 3 GB with all that goes with them."""
+
+TILE_HALO_PX = 8
+"""Camera pixels around a tile that are sampled but not kept: more than two PSF windows."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the stage, the steps done and the steps in all."""
@@ -109,27 +118,27 @@ def reconstruct(
     """
     _check_options(stack, method, quality, upscaling, n_workers)
     fine = stack.grid.refine(upscaling)
-    margin = _with_margin(guide, fine, upscaling)
-    seed = root_seed(rng)
-    report = progress or _silent
-    record: dict[str, Any] = {"method": method, "seed": seed, "upscaling": upscaling}
-    mean = stack.mean()
-    background = estimate_background(stack, mean)
-    if method == "mean":
-        return Reconstruction(mean_image(mean, background.haze, upscaling), fine, provenance=record)
+    start = None if guide is None else _with_margin(guide, fine, upscaling)
+    record: dict[str, Any] = {"method": method, "seed": root_seed(rng), "upscaling": upscaling}
     if method == "sofi":
         return Reconstruction(sofi2(stack, upscaling), fine, provenance=record)
+    movie = _measure(stack)
+    record["noise"] = movie.noise._asdict()
+    if method == "mean":
+        image = mean_image(movie.mean, movie.background.haze, upscaling)
+        return Reconstruction(image, fine, provenance=record)
     psf, record["psf"] = _psf_of(stack, psf)
     projection = Projection(stack.grid.pad(MARGIN_PX).refine(upscaling), stack.grid, psf)
+    report = progress or _silent
     density = richardson_lucy(
-        mean, background.haze, projection, n_iterations=RL_ITERATIONS, start=margin,
+        movie.mean, movie.background.haze, projection, n_iterations=RL_ITERATIONS, start=start,
         progress=partial(report, "guide"),
     )  # fmt: skip
     record |= {"guided": guide is not None, "rl_iterations": RL_ITERATIONS}
     if method == "rl":
         return Reconstruction(_without_margin(density, upscaling), fine, provenance=record)
     return _bayes(
-        stack, mean, background, density, projection, record,
+        movie, density, projection, record,
         schedule=QUALITIES[quality], n_workers=n_workers, progress=partial(report, "sampling"),
     )  # fmt: skip
 
@@ -143,10 +152,44 @@ def reconstructor(method: str, **options: Any) -> Reconstructor:
     return run
 
 
+@dataclass(frozen=True, slots=True)
+class _Movie:
+    """A movie with what is measured on it once."""
+
+    stack: ImageStack
+    mean: FloatImage
+    noise: NoiseModel
+    background: Background
+
+    @property
+    def variance(self) -> FloatImage:
+        """Noise variance of one frame, counts²."""
+        return self.noise.variance(self.mean)
+
+    @property
+    def variance_of_mean(self) -> FloatImage:
+        """Noise variance of the mean image, counts²."""
+        return self.noise.variance(self.mean) / np.float32(self.stack.n_frames)
+
+    def signal(self, region: Region) -> FloatImage:
+        """Background-free frames of a region, (T, Y, X)."""
+        y, x = region
+        part = self.stack.select(roi=(x.start, y.start, x.stop - x.start, y.stop - y.start))
+        frames = part.load().copy()
+        frames -= self.background.trend[:, None, None]
+        frames -= self.background.haze[region]
+        return frames
+
+
+def _measure(stack: ImageStack) -> _Movie:
+    mean = stack.mean()
+    noise = fit_noise(stack)
+    variance_of_mean = noise.variance(mean) / np.float32(stack.n_frames)
+    return _Movie(stack, mean, noise, estimate_background(stack, mean, variance_of_mean))
+
+
 def _bayes(
-    stack: ImageStack,
-    mean: FloatImage,
-    background: Background,
+    movie: _Movie,
     density: FloatImage,
     projection: Projection,
     record: dict[str, Any],
@@ -155,33 +198,71 @@ def _bayes(
     n_workers: int,
     progress: Callable[[int, int], None],
 ) -> Reconstruction:
-    noise = fit_noise(stack)
-    moments = blinking_moments(stack, density, projection, light_cv=LIGHT_CV)
-    movie = stack.load()
-    movie -= background.trend[:, None, None]
-    movie -= background.haze
-    result = refine(
-        movie, noise.variance(mean), density, moments, projection,
-        chain=PRESET_CHAIN, schedule=schedule, seed=record["seed"], n_workers=n_workers,
-        progress=progress,
-    )  # fmt: skip
+    """Sample tile by tile, so that memory is bounded, and join the cores."""
+    camera, f = projection.camera, record["upscaling"]
+    fine = camera.refine(f)
+    sigma = projection.psf.sigma_px(camera.pixel_size_nm)
+    z = light_z(movie.mean - movie.background.haze, movie.variance_of_mean, sigma)
+    record["largest_light_z"] = float(z.max())
+    if not shows_light(z):
+        warnings.warn(
+            "no light stands out of the background noise: the reconstruction is empty",
+            DlbiWarning,
+            stacklevel=3,
+        )
+        nothing = np.zeros(fine.shape, np.float32)
+        return Reconstruction(
+            nothing, fine, std=nothing, p_value=np.ones_like(nothing),
+            emitters=Emitters(np.zeros(0), np.zeros(0)), provenance=record,
+        )  # fmt: skip
+    moments = blinking_moments(movie.stack, density, projection, light_cv=LIGHT_CV)
+    sampled, std, p_empty = (np.empty(fine.shape, np.float32) for _ in range(3))
+    tiles = plan(camera.shape, max_px=MAX_TILE_VOXELS // movie.stack.n_frames, halo_px=TILE_HALO_PX)
+    tables, diagnostics = [], []
+    for n, tile in enumerate(tiles):
+        result = refine(
+            movie.signal(tile.outer), movie.variance[tile.outer],
+            density[_fine_with_margin(tile.outer, f)], moments, projection.crop(tile.outer),
+            chain=PRESET_CHAIN, schedule=schedule,
+            seed=record["seed"] if len(tiles) == 1 else derived_seed(record["seed"], *tile.index),
+            n_workers=n_workers,
+            progress=partial(_report_tile, progress, n, len(tiles)),
+        )  # fmt: skip
+        core, inner = scale(tile.core, f), scale(tile.inner, f)
+        for whole, part in (
+            (sampled, result.maps.mean()),
+            (std, result.maps.std()),
+            (p_empty, result.maps.p_empty()),
+        ):
+            whole[core] = part[inner]
+        tables.append(result.emitters.within(camera.crop_region(tile.core)))
+        diagnostics.append(result.diagnostics())
+    guide = np.ascontiguousarray(_without_margin(density, f))
+    image = product_of_experts(sampled, guide)
     record |= {
         "schedule": asdict(schedule),
-        "noise": noise._asdict(),
-        "blinking": {
-            "table_p1_to_p5": result.chain.table,
-            "flux": result.flux,
-            "skewness": moments.skewness,
-            "identifiable": result.identifiable,
-        },
-        "noise_scale": result.noise_scale,
-        "n_live": result.n_live,
+        "blinking_moments": moments._asdict(),
+        "tiles": diagnostics,
     }
     return Reconstruction(
-        result.maps.mean(), projection.camera.refine(record["upscaling"]),
-        std=result.maps.std(), p_value=result.maps.p_empty(), emitters=result.emitters,
-        provenance=record,
+        image, fine, std=same_relative_std(std, sampled, image),
+        p_value=np.maximum(p_empty, p_dark(z, f)),
+        emitters=Emitters.concatenate(tables), provenance=record,
     )  # fmt: skip
+
+
+def _report_tile(
+    progress: Callable[[int, int], None], n: int, n_tiles: int, done: int, total: int
+) -> None:
+    progress(n * total + done, n_tiles * total)
+
+
+def _fine_with_margin(region: Region, upscaling: int) -> Region:
+    """The region and its margin on the fine grid that starts `MARGIN_PX` before the field."""
+    y, x = region
+    return scale(
+        (slice(y.start, y.stop + 2 * MARGIN_PX), slice(x.start, x.stop + 2 * MARGIN_PX)), upscaling
+    )
 
 
 def _check_options(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlbi.core.errors import ShapeError
+from dlbi.core.grid import PixelGrid
 
 Column = NDArray[np.floating] | None
 
@@ -50,6 +52,20 @@ class Emitters:
     def __len__(self) -> int:
         """Number of emitters."""
         return len(self.x_nm)
+
+    def within(self, grid: PixelGrid) -> Emitters:
+        """The emitters that lie inside the field of a grid."""
+        oy, ox = grid.origin_nm
+        height, width = grid.extent_nm
+        inside = (self.y_nm >= oy) & (self.y_nm < oy + height)
+        inside &= (self.x_nm >= ox) & (self.x_nm < ox + width)
+        return Emitters(**{name: column[inside] for name, column in self.columns().items()})
+
+    @classmethod
+    def concatenate(cls, tables: Sequence[Emitters]) -> Emitters:
+        """One table from several with the same columns."""
+        names = tables[0].columns()
+        return cls(**{n: np.concatenate([t.columns()[n] for t in tables]) for n in names})
 
     def columns(self) -> dict[str, NDArray[np.floating]]:
         """The known columns by name, in order."""

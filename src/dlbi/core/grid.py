@@ -81,6 +81,11 @@ class PixelGrid:
         p = self.pixel_size_nm
         return PixelGrid((height, width), p, (y + y0 * p, x + x0 * p))
 
+    def crop_region(self, region: tuple[slice, slice]) -> PixelGrid:
+        """The part of the grid inside a region of rows and columns."""
+        y, x = region
+        return self.crop(y.start, x.start, y.stop - y.start, x.stop - x.start)
+
     def centres_nm(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Centre coordinates of the rows and of the columns."""
         h, w = self.shape

@@ -33,6 +33,12 @@ def root_seed(rng: RngLike) -> int:
     return int(as_generator(rng).integers(0, 2**63 - 1))
 
 
+def derived_seed(seed: int, *names: str | int) -> int:
+    """The seed of a part of the work, e.g. one tile."""
+    sequence = np.random.SeedSequence(seed, spawn_key=_spawn_key(names))
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
 def _spawn_key(names: tuple[str | int, ...]) -> tuple[int, ...]:
     return tuple(zlib.crc32(n.encode()) if isinstance(n, str) else int(n) for n in names)
 

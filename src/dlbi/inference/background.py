@@ -15,6 +15,10 @@ TREND_HALF_WINDOW = 5
 HAZE_WINDOW_PX = 13
 HAZE_SIGMA_PX = 6.0
 
+ENVELOPE_BIAS = 0.68
+"""How far the haze of pure white noise lies below its mean, in its standard deviations; measured
+on simulated noise images of 60² to 256² pixels (0.679–0.688)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Background:
@@ -32,7 +36,7 @@ class Background:
     haze: FloatImage
 
 
-def estimate_background(stack: ImageStack, mean: FloatImage) -> Background:
+def estimate_background(stack: ImageStack, mean: FloatImage, variance: FloatImage) -> Background:
     """Background from the darkest pixels of each frame and the lower envelope of the mean.
 
     Parameters
@@ -40,6 +44,8 @@ def estimate_background(stack: ImageStack, mean: FloatImage) -> Background:
     stack : ImageStack
     mean : ndarray, (Y, X)
         Its time average.
+    variance : ndarray, (Y, X), counts²
+        Noise variance of `mean`; the envelope is raised by the bias this noise gives it.
 
     Notes
     -----
@@ -57,4 +63,5 @@ def estimate_background(stack: ImageStack, mean: FloatImage) -> Background:
     trend = uniform_filter1d(level, 2 * TREND_HALF_WINDOW + 1, mode="nearest")
     envelope = minimum_filter(smooth, HAZE_WINDOW_PX, mode="nearest")
     haze = gaussian_filter(envelope, HAZE_SIGMA_PX, mode="nearest")
+    haze += ENVELOPE_BIAS * np.sqrt(variance)
     return Background((trend - trend.mean()).astype(np.float32), haze.astype(np.float32))

@@ -41,6 +41,7 @@ from dlbi.core.kernels import (
     normal_pair,
     uniform,
 )
+from dlbi.core.optics import integrated_profile
 from dlbi.inference.hmm import backward, exponentials, forward
 
 MAX_MOVE_PX = 0.4
@@ -152,6 +153,46 @@ class Guide(NamedTuple):
     factor: int
     tile_px: int
     n_columns: int
+
+
+def log_ratio_reference(
+    residual: NDArray[np.floating],
+    weight: NDArray[np.floating],
+    y: float,
+    x: float,
+    flux: float,
+    physics: Physics,
+) -> NDArray[np.float64]:
+    """log P(frame | emitting) / P(frame | not) of a fluorophore that is not in the residual, (T,).
+
+    The formula of this module in plain NumPy; the reference of the kernel that visits a slot.
+
+    Parameters
+    ----------
+    residual : ndarray, (Y, X, T)
+    weight : ndarray, (Y, X)
+        Inverse noise variance.
+    y, x, flux : float
+        Position in pixels of the residual, and light of an emitting frame.
+    physics : Physics
+    """
+    n = 2 * physics.half + 1
+    rows = math.floor(y + 0.5) - physics.half + np.arange(n)
+    columns = math.floor(x + 0.5) - physics.half + np.arange(n)
+    h = np.outer(
+        integrated_profile(rows, y, physics.sigma), integrated_profile(columns, x, physics.sigma)
+    )
+    wh = physics.beta * weight[np.ix_(rows, columns)] * h
+    energy = (wh * h).sum()
+    c = np.einsum("yx,yxt->t", wh, residual[np.ix_(rows, columns)], dtype=np.float64)
+    variance = (physics.cv * flux) ** 2
+    spread = 1.0 + variance * energy
+    corner = (MIN_LIGHT_SHARE * flux * spread - flux) / variance
+    bent = np.maximum(c, corner)
+    log_ratio = (flux * bent - 0.5 * flux**2 * energy + 0.5 * variance * bent**2) / spread
+    return np.asarray(
+        log_ratio - 0.5 * np.log(spread) + MIN_LIGHT_SHARE * flux * (c - bent), np.float64
+    )
 
 
 class _Scratch(NamedTuple):

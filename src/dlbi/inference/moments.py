@@ -28,8 +28,8 @@ BLOCK_FRAMES = 40
 """Cumulants are taken within blocks of frames, which removes bleaching, drift and slow haze."""
 
 N_GROUPS = 8
-PRIOR_SD_LOG_Q = 0.7
-MODEL_SD = 0.1
+PRIOR_SD_LOG_Q = 0.5
+MODEL_SD = 0.2
 MIN_Q, MAX_Q = 0.003, 0.6
 
 

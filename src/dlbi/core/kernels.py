@@ -7,27 +7,50 @@ order, in chunks or on several threads and still draw the same values.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from dlbi.core.errors import DlbiWarning
+
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "nsz", "arcp"},
+}
 
 
 def kernel(function: F) -> F:
     """Compile a function with numba: cached on disk, without the GIL, IEEE division.
 
     Floating-point sums may be reordered and fused (SIMD), infinities and NaN stay themselves.
+    Without a writable cache folder the kernel is compiled anew in every process, with a warning.
     """
-    compiled = numba.njit(
-        cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"}
-    )(function)
+    try:
+        compiled = numba.njit(function, cache=True, **_OPTIONS)
+    except RuntimeError:
+        _warn_uncached()
+        compiled = numba.njit(function, **_OPTIONS)
     return cast("F", compiled)
+
+
+@cache
+def _warn_uncached() -> None:
+    warnings.warn(
+        "no writable folder for compiled kernels: every start compiles them anew; "
+        "set NUMBA_CACHE_DIR to a folder you can write",
+        DlbiWarning,
+        stacklevel=3,
+    )
 
 
 @kernel

@@ -16,6 +16,7 @@ import json
 import time
 import warnings
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 
@@ -64,11 +65,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     results: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for r, regime in enumerate(options.regimes):
+    for regime in options.regimes:
         results[regime] = {}
-        for f, family in enumerate(options.families):
+        for family in options.families:
             start = time.perf_counter()
-            rows = run(regime, family, FIRST_SEED + 100 * r + f)
+            rows = run(regime, family, FIRST_SEED + crc32(f"{regime} {family}".encode()) % 1000)
             results[regime][family] = rows
             line = "  ".join(f"{k} " + "/".join(f"{v:.3f}" for v in s) for k, s in rows.items())
             print(f"{regime:8s} {family:10s} {time.perf_counter() - start:5.1f} s  {line}", flush=True)

@@ -28,7 +28,10 @@ BLOCK_FRAMES = 40
 """Cumulants are taken within blocks of frames, which removes bleaching, drift and slow haze."""
 
 N_GROUPS = 8
-PRIOR_SD_LOG_Q = 0.5
+PRIOR_SD_LOG_Q = (0.6, 0.4)
+"""Spread of log q below and above the expected one. Rare emission is believed more readily: too
+many emitters cost little, too few merge neighbours."""
+
 MODEL_SD = 0.2
 MIN_Q, MAX_Q = 0.003, 0.6
 
@@ -61,7 +64,8 @@ class BlinkingMoments(NamedTuple):
         """On-fraction q from the skewness and a log-normal prior around `expected`."""
         q = np.exp(np.linspace(np.log(MIN_Q), np.log(MAX_Q), 400))
         misfit = self.skewness - skewness(q, self.light_cv)
-        log_p = -0.5 * (np.log(q / expected) / PRIOR_SD_LOG_Q) ** 2
+        below, above = PRIOR_SD_LOG_Q
+        log_p = -0.5 * (np.log(q / expected) / np.where(q < expected, below, above)) ** 2
         log_p -= 0.5 * misfit**2 / (self.skewness_error**2 + MODEL_SD**2)
         weight = np.exp(log_p - log_p.max())
         return float(np.exp((weight * np.log(q)).sum() / weight.sum()))

@@ -31,6 +31,7 @@ FLUX_SPREAD = 0.1
 
 BACKGROUND_SIGMA_FRAMES = 4.0
 FIRST_LEARNING_SWEEP = 3
+HOT_NATS = 1.0
 PRIOR_UPDATE_SWEEPS = 4
 
 
@@ -143,9 +144,12 @@ def refine(
         beta=schedule.beta, seed=seed,
     )  # fmt: skip
     maps = PosteriorMaps(projection.camera.refine(sampler.factor))
+    ramp = _temperatures(sampler, guide, projection, schedule)
     matrices, n_live = [], []
     with ThreadPoolExecutor(n_workers) if n_workers > 1 else nullcontext() as executor:
         for done in range(schedule.n_sweeps):
+            if done < len(ramp):
+                sampler.set_temperature(ramp[done])
             sampler.sweep(decide=done > 0, executor=executor, n_workers=n_workers)
             sampler.update_background(BACKGROUND_SIGMA_FRAMES)
             sampler.update_noise()
@@ -162,7 +166,8 @@ def refine(
                 # longer, which would ask for fewer still.
                 learnt = sampler.chain.steady_on_fraction
                 damping = np.sqrt(start.steady_on_fraction / max(learnt, 1e-3))
-                sampler.set_prior(scale.prior(shape, start, sampler.on_fraction() * damping))
+                prior = scale.prior(shape, start, sampler.on_fraction() * damping)
+                sampler.set_prior(prior, expand=True)
             if progress is not None:
                 progress(done + 1, schedule.n_sweeps)
     return Refinement(
@@ -209,6 +214,22 @@ def _prior_shape(guide: FloatImage) -> FloatImage:
     seen = guide > 0
     shape = (1.0 - UNIFORM_SHARE) * guide / guide.sum() + UNIFORM_SHARE * seen / seen.sum()
     return np.asarray(shape, np.float32)
+
+
+def _temperatures(
+    sampler: Sampler, guide: FloatImage, projection: Projection, schedule: Schedule
+) -> NDArray[np.float64]:
+    """Likelihood temperatures of the first sweeps, rising to `schedule.beta`.
+
+    A bright emission would stick to whichever emitter is visited first, and emitters closer than
+    the PSF would merge for good. The first sweeps are so hot that one frame weighs `HOT_NATS`.
+    """
+    received = projection.forward(guide)
+    sigma = projection.psf.sigma_px(projection.camera.pixel_size_nm)
+    weight = float((sampler.field_weight * received).sum() / received.sum())
+    nats = 0.5 * sampler.physics.flux_mean**2 * weight / (4.0 * np.pi * sigma**2)
+    hot = min(schedule.beta, HOT_NATS / max(nats, 1e-12))
+    return np.geomspace(hot, schedule.beta, max(schedule.n_burn_in // 2, 2))
 
 
 def _shrunk(light: NDArray[np.float32]) -> NDArray[np.float32]:

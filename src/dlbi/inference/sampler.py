@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from dlbi.core.images import FloatImage
 from dlbi.core.kernels import F64, mix
@@ -22,6 +22,9 @@ CANDIDATE_SHARE = 0.6
 
 WINDOW_SIGMA = 2.7
 """Half width of the PSF window in σ."""
+
+NEIGHBOUR_SIGMA_PX = 2.0
+"""Spread of candidates around present emitters, fine pixels."""
 
 MIN_TILE_PX = 8
 TRANSITION_PSEUDO_COUNT = 100.0
@@ -90,7 +93,9 @@ class Sampler:
         n_frames, h, w = movie.shape
         margin = (fine.shape[0] // self.factor - h) // 2
         self.pad_px = margin + half + 1
-        self._n_tiles = tuple(-(-(n + 2 * self.pad_px) // self.tile_px) for n in (h, w))
+        self._n_tiles = (
+            -(-(h + 2 * self.pad_px) // self.tile_px), -(-(w + 2 * self.pad_px) // self.tile_px),
+        )  # fmt: skip
         rows, columns = (n * self.tile_px for n in self._n_tiles)
         self._inside = (slice(self.pad_px, self.pad_px + h), slice(self.pad_px, self.pad_px + w))
         self.field = Field(
@@ -98,7 +103,7 @@ class Sampler:
         )
         self.field.residual[self._inside] = np.moveaxis(movie, 0, 2)
         self.field.weight[self._inside] = weight
-        self._first_weight = weight
+        self.field_weight = weight
         self.physics = Physics(
             sigma, half, beta, prior.flux_mean, prior.flux_sd, prior.light_cv,
             prior.chain.matrix, prior.chain.start,
@@ -138,29 +143,53 @@ class Sampler:
         y, x = self.slots.y[live] - self.pad_px, self.slots.x[live] - self.pad_px
         return (y + 0.5) * self.factor - 0.5, (x + 0.5) * self.factor - 0.5
 
-    def set_prior(self, prior: Prior) -> None:
-        """Replace the prior density and flux; the chain learnt so far stays."""
+    def set_prior(self, prior: Prior, *, expand: bool = False) -> None:
+        """Replace the prior density and flux; the chain learnt so far stays.
+
+        Parameters
+        ----------
+        prior : Prior
+        expand : bool
+            Draw half of the birth candidates near the present emitters instead of by the prior
+            (the paper's expansion to neighbours, 2.3.2). The odds correct for it, so the posterior
+            stays the same; the candidates keep this density until the next call.
+        """
         side = self.tile_px * self.factor
         intensity = np.zeros([n * side for n in self._n_tiles], np.float32)
         o = (self.physics.half + 1) * self.factor
         h, w = prior.intensity.shape
         intensity[o : o + h, o : o + w] = prior.intensity
-        expected = _tile_blocks(intensity, side).astype(np.float64)
-        mass = expected.sum(axis=1)
+        expected = _tile_blocks(intensity, side)
+        mass = expected.sum(axis=1, dtype=np.float64)
         self._n_candidates = np.ceil(CANDIDATE_SHARE * mass).astype(np.int64)
-        # Candidates are drawn from the prior, so the odds P(F)/P(N) are constant over a tile.
-        cumulative = np.cumsum(expected, axis=1) / np.where(mass > 0, mass, 1.0)[:, None]
+        proposal = _unit_rows(expected)
+        if expand:
+            near = _unit_rows(_tile_blocks(self._neighbourhood() * (intensity > 0), side))
+            occupied = near.sum(axis=1) > 0
+            proposal[occupied] = 0.5 * (proposal[occupied] + near[occupied])
+        cumulative = np.cumsum(proposal, axis=1, dtype=np.float64)
         cumulative[:, -1] = 1.0
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            odds = np.log(expected) - np.log(self._n_candidates[:, None] * proposal)
             log_prior = np.log(intensity)
-            odds = np.log(mass / np.maximum(self._n_candidates, 1)).reshape(self._n_tiles)
-        log_odds = np.where(np.isfinite(log_prior), _spread(odds, side), -np.inf)
+        odds[expected <= 0] = -np.inf
         self.guide = Guide(
-            log_prior, log_odds.astype(np.float32), cumulative.astype(np.float32),
-            self.factor, self.tile_px, self._n_tiles[1],
+            log_prior, _from_tile_blocks(odds, side, self._n_tiles).astype(np.float32),
+            cumulative.astype(np.float32), self.factor, self.tile_px, self._n_tiles[1],
         )  # fmt: skip
         self.physics = self.physics._replace(flux_mean=prior.flux_mean, flux_sd=prior.flux_sd)
         self.prior = prior
+
+    def _neighbourhood(self) -> FloatImage:
+        """Present emitters on the fine pixels of the tiles, each spread over its neighbours."""
+        live = self.live
+        density = np.zeros([n * self.tile_px * self.factor for n in self._n_tiles], np.float32)
+        index = tuple(
+            np.floor((p[live] + 0.5) * self.factor).astype(np.int64)
+            for p in (self.slots.y, self.slots.x)
+        )
+        np.add.at(density, index, np.float32(1.0))
+        return gaussian_filter(density, NEIGHBOUR_SIGMA_PX, mode="constant", truncate=3.0)
 
     def _populate(self) -> None:
         """Place the expected number of emitters by the prior, each with a path of the chain."""
@@ -235,6 +264,10 @@ class Sampler:
         ends = np.searchsorted(tile[by_tile], np.arange(n_tiles + 1))
         return np.concatenate([live, free])[by_tile], ends
 
+    def set_temperature(self, beta: float) -> None:
+        """Set the likelihood temperature of the following sweeps."""
+        self.physics = self.physics._replace(beta=float(beta))
+
     def update_chain(self) -> None:
         """Transition table from the sampled paths and its Dirichlet prior (paper Eq. 11)."""
         ee, ed, de, dd, db = self._counts[:5]
@@ -250,7 +283,7 @@ class Sampler:
 
         A Gaussian has no negative frequency response, so repeating the update cannot oscillate.
         """
-        w = self._first_weight
+        w = self.field_weight
         level = np.einsum("yx,yxt->t", w, self.residual) / w.sum()
         self.residual[...] -= gaussian_filter1d(level, width_frames, mode="nearest")
 
@@ -258,8 +291,8 @@ class Sampler:
         """Scale the noise variance to the residual."""
         residual = self.residual
         mean_square = np.einsum("yxt,yxt->yx", residual, residual) / residual.shape[2]
-        self.noise_scale = float((self._first_weight * mean_square).mean())
-        self.field.weight[self._inside] = self._first_weight / np.float32(self.noise_scale)
+        self.noise_scale = float((self.field_weight * mean_square).mean())
+        self.field.weight[self._inside] = self.field_weight / np.float32(self.noise_scale)
 
 
 def _empty_slots(n: int, n_frames: int) -> Slots:
@@ -289,6 +322,15 @@ def _tile_blocks(image: FloatImage, side: int) -> FloatImage:
     return np.ascontiguousarray(blocks.reshape(-1, side * side))
 
 
-def _spread(tiles: NDArray[np.floating], side: int) -> NDArray[np.floating]:
-    """One value per tile to its fine pixels."""
-    return np.repeat(np.repeat(tiles, side, axis=0), side, axis=1)
+def _from_tile_blocks(
+    blocks: NDArray[np.floating], side: int, n_tiles: tuple[int, int]
+) -> NDArray[np.floating]:
+    """Inverse of `_tile_blocks`."""
+    rows, columns = n_tiles
+    return blocks.reshape(rows, columns, side, side).swapaxes(1, 2).reshape(rows * side, -1)
+
+
+def _unit_rows(blocks: FloatImage) -> FloatImage:
+    """Rows scaled to the sum 1; rows of zeros stay."""
+    total = blocks.sum(axis=1, keepdims=True, dtype=np.float64)
+    return (blocks / np.where(total > 0, total, 1.0)).astype(np.float32)

@@ -1,5 +1,75 @@
-"""Super-resolution fluorescence microscopy from dense blinking movies."""
+"""Super-resolution fluorescence microscopy from dense blinking movies.
+
+Public names are loaded when they are first used, so that ``import dlbi`` costs next to nothing.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from dlbi.core.emitters import Emitters as Emitters
+    from dlbi.core.errors import DlbiError as DlbiError
+    from dlbi.core.errors import DlbiWarning as DlbiWarning
+    from dlbi.core.grid import PixelGrid as PixelGrid
+    from dlbi.core.images import ImageStack as ImageStack
+    from dlbi.core.images import Reconstruction as Reconstruction
+    from dlbi.core.images import Reconstructor as Reconstructor
+    from dlbi.core.images import StructureImage as StructureImage
+    from dlbi.core.optics import GaussianPSF as GaussianPSF
+    from dlbi.evaluation.image import score_truth
+    from dlbi.evaluation.squirrel import score_movie
+    from dlbi.io.images import load_structure as load_structure
+    from dlbi.io.reconstructions import load_reconstruction as load_reconstruction
+    from dlbi.io.saving import save as save
+    from dlbi.io.stacks import load_stack as load_stack
+    from dlbi.io.tables import load_emitters as load_emitters
+    from dlbi.reconstruction import reconstruct as reconstruct
+    from dlbi.reconstruction import reconstructor as reconstructor
+    from dlbi.simulation import presets as presets
+    from dlbi.simulation.movie import simulate as simulate
+    from dlbi.simulation.structures import draw
+
+    draw_structure, evaluate, squirrel = draw, score_truth, score_movie
+
+_HOMES = {
+    "DlbiError": "dlbi.core.errors:DlbiError",
+    "DlbiWarning": "dlbi.core.errors:DlbiWarning",
+    "Emitters": "dlbi.core.emitters:Emitters",
+    "GaussianPSF": "dlbi.core.optics:GaussianPSF",
+    "ImageStack": "dlbi.core.images:ImageStack",
+    "PixelGrid": "dlbi.core.grid:PixelGrid",
+    "Reconstruction": "dlbi.core.images:Reconstruction",
+    "Reconstructor": "dlbi.core.images:Reconstructor",
+    "StructureImage": "dlbi.core.images:StructureImage",
+    "draw_structure": "dlbi.simulation.structures:draw",
+    "evaluate": "dlbi.evaluation.image:score_truth",
+    "load_emitters": "dlbi.io.tables:load_emitters",
+    "load_reconstruction": "dlbi.io.reconstructions:load_reconstruction",
+    "load_stack": "dlbi.io.stacks:load_stack",
+    "load_structure": "dlbi.io.images:load_structure",
+    "presets": "dlbi.simulation.presets:",
+    "reconstruct": "dlbi.reconstruction:reconstruct",
+    "reconstructor": "dlbi.reconstruction:reconstructor",
+    "save": "dlbi.io.saving:save",
+    "simulate": "dlbi.simulation.movie:simulate",
+    "squirrel": "dlbi.evaluation.squirrel:score_movie",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dlbi' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    value = import_module(module)
+    globals()[name] = getattr(value, attribute) if attribute else value
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from dlbi.calibration import estimate_psf
 from dlbi.core.emitters import Emitters
@@ -26,7 +27,7 @@ from dlbi.forward import Projection
 from dlbi.inference.background import Background, estimate_background
 from dlbi.inference.classical import mean_image, sofi2
 from dlbi.inference.deconvolution import richardson_lucy
-from dlbi.inference.fusion import product_of_experts, same_relative_std
+from dlbi.inference.fusion import density_bandwidth, product_of_experts, same_relative_std
 from dlbi.inference.moments import blinking_moments
 from dlbi.inference.noise import NoiseModel, fit_noise
 from dlbi.inference.refinement import Schedule, refine
@@ -237,9 +238,12 @@ def _bayes(
             whole[core] = part[inner]
         tables.append(result.emitters.within(camera.crop_region(tile.core)))
         diagnostics.append(result.diagnostics())
-    guide = np.ascontiguousarray(_without_margin(density, f))
-    image = product_of_experts(sampled, guide)
+    emitters = Emitters.concatenate(tables)
+    bandwidth = density_bandwidth(emitters, fine.pixel_size_nm)
+    sampled, std = (gaussian_filter(m, bandwidth, mode="nearest") for m in (sampled, std))
+    image = product_of_experts(sampled, _without_margin(density, f))
     record |= {
+        "bandwidth_px": bandwidth,
         "schedule": asdict(schedule),
         "blinking_moments": moments._asdict(),
         "tiles": diagnostics,
@@ -247,7 +251,7 @@ def _bayes(
     return Reconstruction(
         image, fine, std=same_relative_std(std, sampled, image),
         p_value=np.maximum(p_empty, p_dark(z, f)),
-        emitters=Emitters.concatenate(tables), provenance=record,
+        emitters=emitters, provenance=record,
     )  # fmt: skip
 
 
@@ -294,8 +298,8 @@ def _psf_of(stack: ImageStack, psf: GaussianPSF | None) -> tuple[GaussianPSF, di
             "origin": "movie",
         }
     warnings.warn(
-        f"the movie does not show its PSF; FWHM {PRESET_FWHM_NM:.0f} nm (mEos3.2 preset) is "
-        "taken, give yours with --psf-fwhm",
+        f"{found}; FWHM {PRESET_FWHM_NM:.0f} nm (mEos3.2 preset) is taken, "
+        "give yours with --psf-fwhm",
         DlbiWarning,
         stacklevel=3,
     )

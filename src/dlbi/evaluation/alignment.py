@@ -1,4 +1,4 @@
-"""Whether two grids cover one field, and by which factor one is finer."""
+"""How two grids lie: whether they cover one field, by which factor one is finer, and where."""
 
 from __future__ import annotations
 
@@ -30,6 +30,36 @@ def upscaling_factor(fine: PixelGrid, coarse: PixelGrid) -> int:
             "check both pixel sizes"
         )
     return factor
+
+
+def window_of(field: PixelGrid, grid: PixelGrid) -> tuple[int, int, int, int]:
+    """Pixels of a grid that cover a field inside it.
+
+    Borders may differ by less than half a pixel of the finer grid, which absorbs rounded metadata.
+
+    Returns
+    -------
+    tuple of int
+        (x, y, width, height) in pixels of `grid`, as `ImageStack.select` takes them.
+
+    Raises
+    ------
+    ShapeError
+        If the field reaches outside the grid or does not begin and end at pixel borders.
+    """
+    first = np.subtract(field.origin_nm, grid.origin_nm) / grid.pixel_size_nm
+    size = np.array(field.extent_nm) / grid.pixel_size_nm
+    borders = np.stack([first, first + size])
+    whole = np.rint(borders)
+    slack = min(field.pixel_size_nm / grid.pixel_size_nm, 1.0) / 2
+    outside = whole[0].min() < 0 or (whole[1] > grid.shape).any()
+    if outside or np.abs(borders - whole).max() >= slack or (whole[1] == whole[0]).any():
+        raise ShapeError(
+            f"{_describe(field)} is not a part of {_describe(grid)} that begins and ends at its "
+            "pixel borders; check both pixel sizes"
+        )
+    (y0, x0), (height, width) = whole[0].astype(int), (whole[1] - whole[0]).astype(int)
+    return int(x0), int(y0), int(width), int(height)
 
 
 def _describe(grid: PixelGrid) -> str:

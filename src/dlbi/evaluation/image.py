@@ -21,6 +21,7 @@ from dlbi.core.grid import PixelGrid, block_sum
 from dlbi.core.images import Reconstruction, StructureImage
 from dlbi.evaluation.alignment import upscaling_factor
 from dlbi.evaluation.reprojection import correlation
+from dlbi.evaluation.tables import score_table
 
 NORMALISATIONS = {
     "ls": "image × the non-negative factor that fits the truth best (least squares)",
@@ -86,6 +87,17 @@ class TruthScores:
             {key: value if _is_plain(value) else None for key, value in asdict(row).items()}
             for row in (self.image, self.null)
         ]
+
+    def __str__(self) -> str:
+        """Table of both rows under the names of the normalisations."""
+        height, width = self.grid.shape
+        return "\n".join(
+            [
+                f"against the truth on {width}×{height} px of {self.grid.pixel_size_nm:g} nm",
+                score_table(self.rows()),
+                *normalisation_lines(),
+            ]
+        )
 
 
 def score_truth(sr: Reconstruction, truth: StructureImage | Emitters) -> TruthScores:
@@ -162,6 +174,13 @@ def render_emitters(emitters: Emitters, grid: PixelGrid, *, blur_px: float = 1.0
     counts = np.bincount(rows[inside] * w + columns[inside], minlength=h * w).reshape(h, w)
     picture = gaussian_filter(counts.astype(np.float32), blur_px, mode="constant")
     return StructureImage(picture, grid)
+
+
+def normalisation_lines() -> list[str]:
+    """What stands behind the column names of a table of scores."""
+    return [f"{name}: {meaning}" for name, meaning in NORMALISATIONS.items()] + [
+        "null: the all-zero image; it scores well where the truth is sparse"
+    ]
 
 
 def bright_level(image: Image) -> float:

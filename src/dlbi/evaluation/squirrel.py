@@ -88,6 +88,19 @@ class MovieScores:
         plain = {key: value if math.isfinite(value) else None for key, value in numbers.items()}
         return {**plain, "fwhm_fitted": self.fwhm_fitted, "border_px": self.border_px}
 
+    def __str__(self) -> str:
+        """The scores in words, with what they mean."""
+        origin = "fitted" if self.fwhm_fitted else "given"
+        return "\n".join(
+            [
+                f"against the mean frame of the movie, blurred by {self.fwhm_nm:.0f} nm FWHM "
+                f"({origin}), {self.border_px} px border left out",
+                f"RSP {self.rsp:.4f}   RSE {self.rse:.4g} counts   reduced χ² "
+                f"{self.chi2_reduced:.3g}",
+                "RSP finds artefacts, not resolution: the interpolated mean frame scores about 1",
+            ]
+        )
+
 
 def score_movie(
     sr: Reconstruction,

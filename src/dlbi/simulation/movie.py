@@ -17,28 +17,43 @@ from dlbi.simulation.placement import MARGIN_PX, inside
 from dlbi.simulation.population import BlinkingLight, in_focus, out_of_focus
 from dlbi.simulation.scene import Scene
 from dlbi.simulation.static import static_light
-from dlbi.simulation.truth import GroundTruth
+from dlbi.simulation.truth import GroundTruth, TruthViews
 
 _CHUNK_BYTES = 2**27
 _MAX_CHUNK_FRAMES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SimulatedMovie(GroundTruth):
-    """A movie with its ground truth and origin.
+class SimulatedMovie(ImageStack, TruthViews):
+    """A movie with its ground truth and origin; takes the place of any movie.
 
     Parameters
     ----------
-    stack : ImageStack
-        uint8 or uint16 where the camera has bits, else float32.
+    data, grid, frame_interval_s, unit
+        As in `ImageStack`; uint8 or uint16 where the camera has bits, else float32.
+    density, emitters, upscaling
+        As in `GroundTruth`.
     scene : Scene
     seed : int
         ``simulate(structure, scene, rng=seed)`` repeats the movie.
     """
 
-    stack: ImageStack
+    density: StructureImage
+    emitters: Emitters
+    upscaling: int
     scene: Scene
     seed: int
+
+    @property
+    def stack(self) -> ImageStack:
+        """The movie without its truth."""
+        return ImageStack(self.data, self.grid, self.frame_interval_s, self.unit)
+
+    def select(
+        self, frames: slice = slice(None), roi: tuple[int, int, int, int] | None = None
+    ) -> ImageStack:
+        """Part of the movie, without its truth."""
+        return self.stack.select(frames, roi)
 
 
 def simulate(
@@ -76,7 +91,9 @@ def simulate(
         density=truth.density,
         emitters=truth.emitters,
         upscaling=upscaling,
-        stack=ImageStack(data, simulation.camera, scene.microscope.frame_interval_s),
+        data=data,
+        grid=simulation.camera,
+        frame_interval_s=scene.microscope.frame_interval_s,
         scene=scene,
         seed=simulation.seed,
     )

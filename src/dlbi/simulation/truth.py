@@ -12,21 +12,10 @@ from dlbi.core.grid import block_sum
 from dlbi.core.images import StructureImage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroundTruth:
-    """What a simulated movie shows.
+class TruthViews:
+    """Truth of a simulated movie on every grid that divides its fine one."""
 
-    Parameters
-    ----------
-    density : StructureImage
-        Expected fluorophores per fine pixel.
-    emitters : Emitters
-        The blinking fluorophores in focus and in the field, without the mirrored margin.
-        `photons` is the mean signal of an emitter's emitting frames in counts of the movie; the
-        mean of the law where it never emitted.
-    upscaling : int
-        Fine pixels per camera pixel along one axis.
-    """
+    __slots__ = ()
 
     density: StructureImage
     emitters: Emitters
@@ -65,3 +54,24 @@ class GroundTruth:
                 f"truth at ×{factor} needs a factor that divides the upscaling {self.upscaling}"
             )
         return self.upscaling // factor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroundTruth(TruthViews):
+    """What a simulated movie shows.
+
+    Parameters
+    ----------
+    density : StructureImage
+        Expected fluorophores per fine pixel.
+    emitters : Emitters
+        The blinking fluorophores in focus and in the field, without the mirrored margin.
+        `photons` is the mean signal of an emitter's emitting frames in counts of the movie; the
+        mean of the law where it never emitted.
+    upscaling : int
+        Fine pixels per camera pixel along one axis.
+    """
+
+    density: StructureImage
+    emitters: Emitters
+    upscaling: int

@@ -1,0 +1,163 @@
+"""`dlbi evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dlbi.cli.arguments import Overwrite, PsfFwhm, check_distinct, naming
+
+if TYPE_CHECKING:
+    from dlbi.core.emitters import Emitters
+    from dlbi.core.grid import PixelGrid
+    from dlbi.core.images import FloatImage, ImageStack, Reconstruction, StructureImage
+    from dlbi.evaluation.squirrel import MovieScores
+
+    Picture = tuple[FloatImage, float | None]
+
+
+def evaluate(
+    sr: Annotated[Path, typer.Argument(metavar="SR.tif", help="Super-resolved image.")],
+    truth: Annotated[
+        Path | None,
+        typer.Option(metavar="T", help="True structure as an image, or true emitters (.csv)."),
+    ] = None,
+    movie: Annotated[
+        Path | None, typer.Option(metavar="MOVIE", help="The movie behind the image.")
+    ] = None,
+    psf_fwhm: PsfFwhm = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(metavar="NM", help="Camera pixel of the movie, if its file does not say."),
+    ] = None,
+    error_map: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Write the error against the movie, as .tif (counts) or .png."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Score an image against the truth or its movie.
+
+    Against the truth: correlation, PSNR and SSIM, always beside the all-zero image. Against the
+    movie: RSP, RSE and reduced chi-square of the mean frame.
+    """
+    from dlbi.core.errors import InputError
+    from dlbi.core.optics import GaussianPSF
+    from dlbi.evaluation.image import NORMALISATIONS, score_truth
+    from dlbi.evaluation.squirrel import score_movie
+    from dlbi.io.files import TIFF_SUFFIXES, check_writable
+    from dlbi.io.stacks import load_stack
+
+    if truth is None and movie is None:
+        raise InputError(f"{sr}: has nothing to be compared with; give --truth, --movie or both")
+    if error_map is not None:
+        if movie is None:
+            raise InputError(f"{error_map}: is the error against the movie; give --movie too")
+        check_distinct([error_map], [sr, truth, movie])
+        check_writable(error_map, overwrite=overwrite, suffixes=(*TIFF_SUFFIXES, ".png"))
+    with naming("--psf-fwhm"):
+        psf = None if psf_fwhm is None else GaussianPSF(psf_fwhm)
+    stack = None if movie is None else load_stack(movie, pixel_size_nm=pixel_size)
+    image = _load_image(sr, stack, truth)
+    scores: dict[str, Any] = {"image": str(sr)}
+    lines: list[str] = []
+    if truth is not None:
+        with naming(truth):
+            truth_scores = score_truth(image, _load_truth(truth, image.grid))
+        scores["truth"] = {
+            "file": str(truth),
+            "rows": truth_scores.rows(),
+            "normalisations": NORMALISATIONS,
+            "pixel_size_nm": truth_scores.grid.pixel_size_nm,
+        }
+        lines.append(str(truth_scores))
+    if stack is not None and movie is not None:
+        with naming(movie):
+            stack = _behind(stack, image)
+            movie_scores = score_movie(image, stack, psf=psf)
+        scores["movie"] = {"file": str(movie), "n_frames": stack.n_frames, **movie_scores.row()}
+        lines.append(str(movie_scores))
+        if error_map is not None:
+            _write_error_map(error_map, movie_scores, overwrite=overwrite)
+            lines.append(f"wrote {error_map}")
+    print(json.dumps(scores, indent=2, ensure_ascii=False) if as_json else "\n\n".join(lines))
+
+
+def _load_image(path: Path, stack: ImageStack | None, truth: Path | None) -> Reconstruction:
+    """The image; one without a pixel size covers the field of the movie, or else of the truth."""
+    from dlbi.core.errors import InputError
+    from dlbi.io.images import load_image
+    from dlbi.io.reconstructions import load_reconstruction
+
+    image, size_nm = load_image(path)
+    if size_nm is None and stack is not None:
+        size_nm = stack.grid.extent_nm[1] / image.shape[1]
+    elif size_nm is None and truth is not None and truth.suffix.lower() != ".csv":
+        reference, truth_nm = load_image(truth)
+        size_nm = None if truth_nm is None else truth_nm * reference.shape[1] / image.shape[1]
+    if size_nm is None:
+        raise InputError(
+            f"{path}: does not state its pixel size, and nothing it is compared with does; save "
+            "it as TIFF with its pixel size (Fiji: Image › Properties), or give --movie"
+        )
+    return load_reconstruction(path, pixel_size_nm=size_nm)
+
+
+def _load_truth(path: Path, field: PixelGrid) -> StructureImage | Emitters:
+    """The truth of a field; a picture without a pixel size covers just this field."""
+    from dlbi.core.errors import InputError
+    from dlbi.core.images import StructureImage
+    from dlbi.evaluation.alignment import window_of
+    from dlbi.io.images import load_grid_image, load_image
+    from dlbi.io.tables import load_emitters
+
+    if path.suffix.lower() == ".csv":
+        return load_emitters(path)
+    picture, size_nm = load_image(path)
+    if size_nm is None:
+        size_nm = field.extent_nm[1] / picture.shape[1]
+    density, grid = load_grid_image(path, pixel_size_nm=size_nm)
+    if density.min() < 0:
+        raise InputError(f"has negative values down to {density.min():g}, and a truth cannot")
+    if size_nm > field.pixel_size_nm or grid.extent_nm == field.extent_nm:
+        return StructureImage(density, grid)
+    x, y, width, height = window_of(field, grid)
+    part = density[y : y + height, x : x + width]
+    return StructureImage(part.copy(), grid.crop(y, x, height, width))
+
+
+def _behind(stack: ImageStack, image: Reconstruction) -> ImageStack:
+    """The region and the frames of the movie that the image was made from, as it records them."""
+    from dlbi.evaluation.alignment import window_of
+
+    config = image.provenance.get("config") or {}
+    first, end = config.get("frames") or (0, stack.n_frames)
+    return stack.select(slice(first, min(end, stack.n_frames)), window_of(image.grid, stack.grid))
+
+
+def _write_error_map(path: Path, scores: MovieScores, *, overwrite: bool) -> None:
+    from dlbi.figures import Picture, panel
+    from dlbi.io.images import save_image
+
+    if path.suffix.lower() != ".png":
+        save_image(
+            path,
+            scores.error_map,
+            scores.grid,
+            unit="ADU",
+            description="absolute error of the reprojection",
+            overwrite=overwrite,
+        )
+        return
+    pictures = [
+        Picture("Mean frame", scores.mean, scores.grid),
+        Picture("Reprojection", scores.reprojection, scores.grid),
+        Picture("Absolute error", scores.error_map, scores.grid, colour_map="viridis"),
+    ]
+    panel(pictures, path, caption=f"RSP {scores.rsp:.3f}, RSE {scores.rse:.3g} counts.")

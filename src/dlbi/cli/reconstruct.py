@@ -1,0 +1,210 @@
+"""`dlbi reconstruct`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dlbi.cli.arguments import (
+    Overwrite,
+    PsfFwhm,
+    Seed,
+    available_cores,
+    check_distinct,
+    check_frames,
+    naming,
+    parse_frames,
+    parse_roi,
+)
+from dlbi.cli.console import progress_report
+
+if TYPE_CHECKING:
+    from dlbi.core.images import FloatImage, ImageStack
+
+UPSCALING = 8
+
+
+class Method(StrEnum):
+    """Names of `dlbi.reconstruction.METHODS`, known without importing it."""
+
+    BAYES = "bayes"
+    RL = "rl"
+    SOFI = "sofi"
+    MEAN = "mean"
+
+
+class Quality(StrEnum):
+    """Names of `dlbi.reconstruction.QUALITIES`, known without importing it."""
+
+    PREVIEW = "preview"
+    STANDARD = "standard"
+    BEST = "best"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is recorded of the options."""
+
+    method: str
+    quality: str
+    upscaling: int
+    pixel_size_nm: float
+    psf_fwhm_nm: float | None
+    guide: str | None
+    roi_xywh: tuple[int, int, int, int] | None
+    frames: tuple[int, int]
+    n_workers: int
+
+
+def reconstruct(
+    context: typer.Context,
+    movie: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MOVIE", help="TIFF of any kind, folder of frames, .npy or OME-Zarr."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="SR.ome.tif",
+            help="Mean image; standard deviation, p-value, emitters and provenance go beside it.",
+        ),
+    ],
+    method: Annotated[
+        Method,
+        typer.Option(
+            help="Bayesian inference, Richardson–Lucy of the mean, second-order SOFI, "
+            "or the mean itself."
+        ),
+    ] = Method.BAYES,
+    guide: Annotated[
+        Path | None,
+        typer.Option(metavar="IMG", help="First guess of the structure, for bayes and rl."),
+    ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(metavar="NM", help="Camera pixel in the sample, if the file does not say."),
+    ] = None,
+    psf_fwhm: PsfFwhm = None,
+    roi: Annotated[
+        str | None, typer.Option(metavar="X,Y,W,H", help="Region in camera pixels.")
+    ] = None,
+    frames: Annotated[
+        str | None, typer.Option(metavar="A:B", help="Frames A … B − 1, counted from 0.")
+    ] = None,
+    quality: Annotated[Quality, typer.Option(help="How long bayes samples.")] = Quality.STANDARD,
+    seed: Seed = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Threads; all cores if absent. Never changes bits."),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Reconstruct the structure behind a movie.
+
+    The result is eight times finer than the camera. Its standard deviation, p-value, emitters and
+    provenance are written beside it.
+    """
+    region = None if roi is None else parse_roi(roi)
+    run = parse_frames(frames) if frames is not None else (0, None)
+
+    from dlbi.core.optics import GaussianPSF
+    from dlbi.core.rng import root_seed
+    from dlbi.io.provenance import describe
+    from dlbi.io.reconstructions import (
+        check_reconstruction_writable,
+        reconstruction_paths,
+        save_reconstruction,
+    )
+    from dlbi.io.stacks import load_stack
+
+    check_distinct(reconstruction_paths(out).every(), [movie, guide])
+    check_reconstruction_writable(out, overwrite=overwrite)
+    with naming("--psf-fwhm"):
+        psf = None if psf_fwhm is None else GaussianPSF(psf_fwhm)
+    started = datetime.now(UTC)
+    whole = load_stack(movie, pixel_size_nm=pixel_size)
+    taken = check_frames(run, whole.n_frames, movie)
+    with naming(movie):
+        stack = whole.select(taken, region)
+    guide_image = None if guide is None else _load_guide(guide, whole, region)
+    settings = Settings(
+        method=method,
+        quality=quality,
+        upscaling=UPSCALING,
+        pixel_size_nm=stack.grid.pixel_size_nm,
+        psf_fwhm_nm=psf_fwhm,
+        guide=None if guide is None else guide.name,
+        roi_xywh=region,
+        frames=(taken.start, taken.stop),
+        n_workers=workers or available_cores(),
+    )
+    seed = root_seed(seed)
+    print(f"{movie}: {_describe(stack)}; method {method}, seed {seed}", flush=True)
+
+    from dlbi.reconstruction import reconstruct as run_method
+
+    with naming(movie), progress_report() as progress:
+        sr = run_method(
+            stack,
+            method=method,
+            psf=psf,
+            guide=guide_image,
+            quality=quality,
+            upscaling=UPSCALING,
+            rng=seed,
+            n_workers=settings.n_workers,
+            progress=progress,
+        )
+    record: dict[str, Any] = describe(
+        inputs=[path for path in (movie, guide) if path is not None],
+        command=context.obj,
+        config=settings,
+        seed=seed,
+        started=started,
+    )
+    sr = replace(sr, provenance=record | {"reconstruction": dict(sr.provenance)})
+    written = save_reconstruction(out, sr, overwrite=overwrite)
+    print("wrote " + ", ".join(map(str, written)))
+
+
+def _describe(stack: ImageStack) -> str:
+    height, width = stack.grid.shape
+    return f"{stack.n_frames} frames of {width}×{height} px of {stack.grid.pixel_size_nm:g} nm"
+
+
+def _load_guide(
+    path: Path, whole: ImageStack, region: tuple[int, int, int, int] | None
+) -> FloatImage:
+    """The guide on the fine grid of the region; a coarser picture of the field is refined."""
+    import numpy as np
+
+    from dlbi.core.errors import InputError, ShapeError
+    from dlbi.io.images import load_image
+
+    image, _ = load_image(path)
+    if image.min() < 0 or not image.any():
+        raise InputError(
+            f"{path}: a guide must be non-negative and not all zero, its values lie in "
+            f"{image.min():g} … {image.max():g}; clip it at 0"
+        )
+    height, width = whole.grid.shape
+    x, y, w, h = region or (0, 0, width, height)
+    if image.shape == (h * UPSCALING, w * UPSCALING):
+        return image
+    for factor in (8, 4, 2, 1):
+        if image.shape == (height * factor, width * factor):
+            block = np.full((UPSCALING // factor,) * 2, (factor / UPSCALING) ** 2, np.float32)
+            rows = slice(y * UPSCALING, (y + h) * UPSCALING)
+            columns = slice(x * UPSCALING, (x + w) * UPSCALING)
+            return np.ascontiguousarray(np.kron(image, block)[rows, columns])
+    raise ShapeError(
+        f"{path}: a guide of {image.shape[1]}×{image.shape[0]} px does not fit a region of "
+        f"{w}×{h} camera pixels; {w * UPSCALING}×{h * UPSCALING} px are needed"
+    )

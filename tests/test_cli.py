@@ -26,10 +26,11 @@ from dlbi.cli.console import PlainProgress, progress_report
 from dlbi.cli.reconstruct import Method, Quality
 from dlbi.core.errors import DlbiWarning, InputError
 from dlbi.core.grid import PixelGrid, block_sum
+from dlbi.core.optics import GaussianPSF
 from dlbi.io.images import load_grid_image, load_image, save_image
 from dlbi.io.stacks import load_stack
 from dlbi.io.tables import load_emitters
-from dlbi.reconstruction import METHODS, QUALITIES
+from dlbi.reconstruction import METHODS, QUALITIES, reconstruct
 from dlbi.simulation.presets import PRESETS
 from dlbi.simulation.structures import KINDS
 
@@ -292,19 +293,24 @@ BAD_MOVIES = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD_MOVIES)
-@pytest.mark.parametrize("command", ["reconstruct", "evaluate"])
-def test_bad_movies(tmp_path, refusal, kind, command):
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        (command, kind)
+        for command in ("reconstruct", "evaluate")
+        for kind in BAD_MOVIES
+        if (command, kind) != ("evaluate", "tiny field")
+    ],
+)
+def test_bad_movies(tmp_path, refusal, command, kind):
     write, says = BAD_MOVIES[kind]
     movie = tmp_path / "movie.tif"
     write(movie)
     if command == "reconstruct":
         arguments = [movie, "--out", tmp_path / "sr.tif", "--pixel-size", 160, "--method", "rl"]
-    elif kind != "tiny field":
+    else:
         sr = save_image(tmp_path / "sr.tif", np.eye(192, dtype="f4"), PixelGrid((192, 192), 20.0))
         arguments = [sr, "--movie", movie, "--pixel-size", 160]
-    else:
-        pytest.skip("scores have no least field")
     line = refusal(tmp_path, command, *arguments)
     assert line.startswith(f"error: {movie}: ")
     assert says in line
@@ -629,6 +635,9 @@ def test_part_of_a_movie_is_scored_against_that_part(tmp_path, dlbi, simulated):
     scores = json.loads(text)
     assert scores["movie"]["n_frames"] == 20
     assert scores["movie"]["rsp"] > 0.98
+    (tmp_path / "part.provenance.json").write_text('{"config": {"frames": 20}}')
+    _, text, _ = dlbi("evaluate", out, "--movie", simulated, "--json")
+    assert json.loads(text)["movie"]["n_frames"] == 30
     part = tmp_path / "truth.tif"
     whole, fine = load_grid_image(truth)
     save_image(part, whole[48:144, 32:160], fine.crop(48, 32, 96, 128))
@@ -636,19 +645,51 @@ def test_part_of_a_movie_is_scored_against_that_part(tmp_path, dlbi, simulated):
     assert json.loads(text)["truth"]["rows"] == scores["truth"]["rows"]
 
 
+def test_a_psf_that_the_movie_does_not_show_is_told(tmp_path, dlbi, simulated):
+    out = tmp_path / "sr.tif"
+    options = ["--method", "rl", "--frames", "0:4"]
+    code, text, err = dlbi("reconstruct", simulated, "--out", out, *options)
+    assert code == 0
+    assert err.count("\n") == 1
+    assert err.startswith("warning: ")
+    assert "--psf-fwhm" in err
+    assert "PSF 422 nm FWHM, from: preset" in text
+    assert dlbi("reconstruct", simulated, "--out", out, *options)[0] == 2
+    options += ["--psf-fwhm", 300, "--overwrite"]
+    code, text, err = dlbi("reconstruct", simulated, "--out", out, *options)
+    assert (code, err) == (0, "")
+    assert "PSF 300 nm FWHM, from: given" in text
+
+
 @pytest.mark.parametrize("scale", [8, 4, 1])
 def test_guides_of_the_field_fit_any_region(tmp_path, dlbi, simulated, scale):
-    guide = np.zeros((24 * scale, 24 * scale), np.float32)
-    guide[:, 12 * scale :] = 1.0
+    guide = np.random.default_rng(1).random((24 * scale, 24 * scale), dtype=np.float32)
     save_image(tmp_path / "g.tif", guide, PixelGrid(guide.shape, 160.0 / scale))
     out = tmp_path / "sr.tif"
     options = ["--method", "rl", "--guide", tmp_path / "g.tif", "--psf-fwhm", 422]
-    options += ["--roi", "6,4,12,16"]
-    assert dlbi("reconstruct", simulated, "--out", out, *options)[0] == 0
-    image, _ = load_image(out)
-    assert image[:, 48:].sum() > 2 * image[:, :48].sum()
+    assert dlbi("reconstruct", simulated, "--out", out, *options, "--roi", "6,4,12,16")[0] == 0
+    fine = guide.repeat(8 // scale, axis=0).repeat(8 // scale, axis=1) * (scale / 8) ** 2
+    expected = reconstruct(
+        load_stack(simulated).select(roi=(6, 4, 12, 16)),
+        method="rl",
+        psf=GaussianPSF(422),
+        guide=fine[32:160, 48:144],
+    )
+    np.testing.assert_array_equal(load_image(out)[0], expected.mean)
     record = json.loads((tmp_path / "sr.provenance.json").read_text())
     assert [i["name"] for i in record["inputs"]] == ["movie.ome.tif", "g.tif"]
+
+
+def test_a_guide_of_just_the_region_is_taken_as_it_is(tmp_path, dlbi, simulated):
+    whole = np.random.default_rng(1).random((192, 192), dtype=np.float32)
+    images = []
+    for guide in (whole, whole[32:160, 48:144]):
+        save_image(tmp_path / "g.tif", guide, PixelGrid(guide.shape, 20.0), overwrite=True)
+        options = ["--method", "rl", "--guide", tmp_path / "g.tif", "--roi", "6,4,12,16"]
+        out = tmp_path / f"sr{len(images)}.tif"
+        assert dlbi("reconstruct", simulated, "--out", out, "--psf-fwhm", 422, *options)[0] == 0
+        images.append(load_image(out)[0])
+    np.testing.assert_array_equal(*images)
 
 
 @pytest.mark.parametrize(

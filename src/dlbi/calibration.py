@@ -8,10 +8,11 @@ and shows the autocorrelation of the PSF, about exp(−d²/4σ²), whatever the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 from scipy.optimize import least_squares
 from scipy.special import ndtr
@@ -25,32 +26,34 @@ MAX_RELATIVE_ERROR = 0.07
 """Largest standard error ÷ FWHM of an identified PSF."""
 PLAUSIBLE_FWHM_PX = (0.6, 6.0)
 """FWHM of an identified PSF, camera pixels."""
+DIFFRACTION_LIMIT_NM = 150.0
+"""No microscope for visible light has a narrower PSF."""
 
 HALO_WIDTH = 2.5
 """Width of the halo, the blinking out of focus, relative to the PSF."""
-HALO_LIMIT = 0.2
-"""Largest covariance of the halo at distance 0 relative to that of the PSF."""
-
-REACH_PX = 12
-"""Largest distance of a covariance along an axis."""
-REACH_SIGMA = 6.0
-"""Distances that enter the fit, in σ."""
-CORE_SIGMA = 3.5
-"""Distances that enter the second fit, which tests the model, in σ."""
-
+HALO_RANGE = (0.0, 0.2)
+"""Covariance of the halo at distance 0 relative to that of the PSF."""
+FREE_HALO_RANGE = (-0.5, 0.2)
+"""The same in a second fit; only filtered frames have a negative halo."""
+REACH_SIGMA, CORE_SIGMA = 6.0, 3.5
+"""Distances that enter the fit, and a third fit of the core alone, in σ."""
 BORDER_ERROR = 0.5
 """Error by emitters that the border cuts, in units of σ ÷ side of the field (simulations)."""
 MODEL_ERROR = 0.003
 """Relative error that neither more frames nor a larger field removes."""
 
-MIN_BLOCKS = 4
-MIN_BLOCK_FRAMES, MAX_BLOCK_FRAMES = 4, 16
-MIN_SIDE_PX = 12
+MIN_BLOCKS, MIN_BLOCK_FRAMES, MAX_BLOCK_FRAMES, MIN_SIDE_PX = 4, 4, 16, 12
 MAX_BLOCK_PIXELS, MAX_PIXELS = 2**24, 2**26
 """Pixels read at once and in all; longer movies are sampled by evenly spread blocks."""
 
-_SIGMA_BOUNDS_PX = (0.2, 3.0)
-_FIRST_REACH_PX = 8
+LEAST_NOISE = 0.003
+"""Least share of white noise in the variance of raw frames."""
+WHITE_NOISE_RANGE = (0.4, 2.5)
+"""Noise in second differences ÷ noise at distance 0; 1 where it is white."""
+
+_REACH_PX, _FIRST_REACH_PX = 12, 8
+_SIGMA_RANGE_PX = (0.2, 3.0)
+_SIGMA_GRID_PX = np.geomspace(0.22, 2.9, 24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,7 @@ def estimate_psf(stack: ImageStack) -> PsfEstimate:
     Parameters
     ----------
     stack : ImageStack
-        Raw frames. Frames that were smoothed, compressed or shifted by parts of a pixel have
-        correlated noise, which looks like a PSF.
+        Raw frames: smoothing, compression and shifts by parts of a pixel correlate the noise.
 
     Raises
     ------
@@ -99,39 +101,48 @@ def estimate_psf(stack: ImageStack) -> PsfEstimate:
     -----
     The covariance at offset d is fitted by A [ρ(d; σ) + h ρ(d; 2.5 σ)] + c with the
     autocorrelation ρ of the pixel-integrated Gaussian (paper Eq. 1), a halo 0 ≤ h ≤ 0.2 of blinking
-    out of focus, and a constant c. Two offsets stay out because of the noise they carry: d = 0, and
-    the next pixel of the row, into which the register of an EMCCD smears charge. The standard
-    error joins the scatter between blocks of frames, what changes when only the core of the
-    covariance is fitted, and a small error for emitters cut by the border.
+    out of focus, and a constant c of its own for rows and columns, whose read-out may share noise.
+    Two offsets stay out because noise reaches them: d = 0, and the next pixel of the row, into
+    which the register of an EMCCD smears charge.
+
+    The standard error joins the scatter between blocks of frames, the change when the core of the
+    covariance alone or a halo of either sign is fitted, and a small error for emitters cut by the
+    border.
     """
-    if not _enough(stack):
+    if stack.n_frames < MIN_BLOCKS * MIN_BLOCK_FRAMES or min(stack.grid.shape) < MIN_SIDE_PX:
         return _unidentified("it needs at least 16 frames of 12×12 pixels")
     covariance = blinking_covariance(stack)
-    first = _fit(_select(covariance, _FIRST_REACH_PX))
-    fit = first and _fit(_select(covariance, REACH_SIGMA * first.sigma_px))
-    core = fit and _fit(_select(covariance, CORE_SIGMA * fit.sigma_px))
-    if fit is None or core is None:
+    rough = _fit(_Curve.of(covariance, _FIRST_REACH_PX))
+    whole = _Curve.of(covariance, REACH_SIGMA * (rough.sigma_px if rough else 0.0))
+    core = _Curve.of(covariance, CORE_SIGMA * (rough.sigma_px if rough else 0.0))
+    fit = _fit(whole)
+    if fit is None:
         return _unidentified("neighbouring pixels do not blink together")
+    near = fit.sigma_px
+    others = [_fit(core, sigmas=near), _fit(whole, sigmas=near, halo_range=FREE_HALO_RANGE)]
     border = BORDER_ERROR * fit.sigma_px / min(stack.grid.shape)
-    error_px = np.hypot(_error(fit, core), (border + MODEL_ERROR) * fit.sigma_px)
-    return _judge(fit.sigma_px * FWHM_PER_SIGMA, error_px * FWHM_PER_SIGMA, stack)
+    error_px = np.hypot(
+        _error(fit, [other for other in others if other]), (border + MODEL_ERROR) * fit.sigma_px
+    )
+    pixel = stack.grid.pixel_size_nm
+    fwhm, error = (float(s * FWHM_PER_SIGMA * pixel) for s in (fit.sigma_px, error_px))
+    reason = _doubt(fwhm, error, pixel) or _noise_doubt(covariance, fit)
+    return PsfEstimate(fwhm, error, not reason, reason)
 
 
 def _unidentified(reason: str) -> PsfEstimate:
     return PsfEstimate(np.nan, np.inf, False, reason)
 
 
-def _judge(fwhm_px: float, error_px: float, stack: ImageStack) -> PsfEstimate:
-    low, high = PLAUSIBLE_FWHM_PX
-    reason = ""
-    if error_px > MAX_RELATIVE_ERROR * fwhm_px:
-        reason = (
-            f"its blinking is too weak or too short, FWHM {fwhm_px:.1f} ± {error_px:.1f} pixels"
-        )
-    elif not low <= fwhm_px <= high:
-        reason = f"FWHM {fwhm_px:.1f} pixels is outside the plausible {low:g} to {high:g}"
-    pixel = stack.grid.pixel_size_nm
-    return PsfEstimate(float(fwhm_px * pixel), float(error_px * pixel), not reason, reason)
+def _doubt(fwhm_nm: float, error_nm: float, pixel_size_nm: float) -> str:
+    """Why a width is not to be relied on; empty if it is."""
+    low, high = (limit * pixel_size_nm for limit in PLAUSIBLE_FWHM_PX)
+    low = max(low, DIFFRACTION_LIMIT_NM)
+    if error_nm > MAX_RELATIVE_ERROR * fwhm_nm:
+        return f"too few or too faint blinks, they give a FWHM of {fwhm_nm:.0f} ± {error_nm:.0f} nm"
+    if not low <= fwhm_nm <= high:
+        return f"a FWHM of {fwhm_nm:.0f} nm is outside the plausible {low:.0f} to {high:.0f} nm"
+    return ""
 
 
 class BlinkingCovariance(NamedTuple):
@@ -149,6 +160,11 @@ class BlinkingCovariance(NamedTuple):
     blocks: NDArray[np.float64]
     n_pairs: NDArray[np.float64]
 
+    @property
+    def reach(self) -> int:
+        """Largest offset R along an axis, pixels."""
+        return self.n_pairs.shape[0] - 1
+
 
 def blinking_covariance(stack: ImageStack) -> BlinkingCovariance:
     """Covariance of the fluctuations within blocks of frames, flicker of the whole field removed.
@@ -159,10 +175,10 @@ def blinking_covariance(stack: ImageStack) -> BlinkingCovariance:
         If the movie holds NaN or infinite values.
     """
     height, width = stack.grid.shape
-    reach = min(REACH_PX, min(height, width) // 3)
+    reach = min(_REACH_PX, min(height, width) // 3)
     dy, dx = np.arange(reach + 1), np.arange(-reach, reach + 1)
     n_pairs = np.outer(height - dy, width - np.abs(dx)).astype(np.float64)
-    starts, length = _block_plan(stack)
+    starts, length = _block_plan(stack.n_frames, height * width)
     sums = [_pair_sums(stack.load(slice(start, start + length)), reach) for start in starts]
     blocks = np.stack(sums) / (n_pairs * (length - 1))
     if not np.isfinite(blocks).all():
@@ -170,55 +186,46 @@ def blinking_covariance(stack: ImageStack) -> BlinkingCovariance:
     return BlinkingCovariance(blocks, n_pairs)
 
 
-def _enough(stack: ImageStack) -> bool:
-    return (
-        stack.n_frames >= MIN_BLOCKS * MIN_BLOCK_FRAMES and min(stack.grid.shape) >= MIN_SIDE_PX
-    )
-
-
-def _block_plan(stack: ImageStack) -> tuple[list[int], int]:
+def _block_plan(n_frames: int, area_px: int) -> tuple[list[int], int]:
     """First frames of the blocks, and frames per block."""
-    n, area = stack.n_frames, stack.grid.shape[0] * stack.grid.shape[1]
-    longest = min(MAX_BLOCK_FRAMES, MAX_BLOCK_PIXELS // area, n // (2 * MIN_BLOCKS))
+    longest = min(MAX_BLOCK_FRAMES, MAX_BLOCK_PIXELS // area_px, n_frames // (2 * MIN_BLOCKS))
     length = max(MIN_BLOCK_FRAMES, longest)
-    n_blocks = min(n // length, max(2 * MIN_BLOCKS, MAX_PIXELS // (area * length)))
-    return np.linspace(0, n - length, n_blocks).astype(int).tolist(), length
+    n_blocks = min(n_frames // length, max(2 * MIN_BLOCKS, MAX_PIXELS // (area_px * length)))
+    return np.linspace(0, n_frames - length, n_blocks).astype(int).tolist(), length
 
 
 def _pair_sums(frames: FloatImage, reach: int) -> NDArray[np.float64]:
     """Sum over frames and pixel pairs of the product of fluctuations at each offset."""
     mean = frames.mean(axis=0)
     fluctuation = frames - mean
-    patterns, shared = _flicker(fluctuation, mean)
+    patterns, products = _flicker(fluctuation, mean)
     shape = [fft.next_fast_len(n + reach, real=True) for n in mean.shape]
     power = (np.abs(fft.rfft2(fluctuation, shape)) ** 2).sum(axis=0, dtype=np.float64)
     spectra = fft.rfft2(patterns, shape)
-    power -= np.einsum("jyx,jk,kyx->yx", spectra, shared, spectra.conj()).real
-    sums = fft.irfft2(power, shape)
-    dy, dx = np.arange(reach + 1), np.arange(-reach, reach + 1)
-    window: NDArray[np.float64] = sums[np.ix_(dy, dx)]
-    return window
+    power -= np.einsum("jyx,jk,kyx->yx", spectra, products, spectra.conj()).real
+    sums: NDArray[np.float64] = fft.irfft2(power, shape)
+    return sums[np.ix_(np.arange(reach + 1), np.arange(-reach, reach + 1))]
 
 
 def _flicker(
     fluctuation: FloatImage, mean: FloatImage
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What illumination and background do to the whole field: patterns and their covariance.
+    """What illumination and background do to the whole field.
 
     The amplitudes of a constant and of the mean image are fitted in two halves of the field.
-    Noise and blinking differ between the halves, so the products of their amplitudes sum up to
+    Noise and blinking differ between the halves, so the products of their amplitudes add up to
     flicker alone.
 
     Returns
     -------
     patterns : ndarray, (2, Y, X)
-    shared : ndarray, (2, 2)
+    products : ndarray, (2, 2)
         Products of the amplitudes, summed over frames.
     """
     height, width = mean.shape
     contrast = mean - mean.mean(dtype=np.float64)
-    contrast /= max(float(np.abs(contrast).max()), np.finfo(np.float32).tiny)
-    patterns = np.stack([np.ones_like(contrast), contrast])
+    contrast /= max(float(np.abs(contrast).max()), float(np.finfo(np.float32).tiny))
+    patterns = np.stack([np.ones_like(contrast), contrast]).astype(np.float64)
     lower, right = np.arange(height)[:, None] >= height // 2, np.arange(width) >= width // 2
     halves = [lower ^ right, ~(lower ^ right)]
     first, second = (fluctuation[:, half] @ np.linalg.pinv(patterns[:, half]) for half in halves)
@@ -226,122 +233,148 @@ def _flicker(
     return patterns, 0.5 * (products + products.T)
 
 
-class _Curve(NamedTuple):
-    """Covariances that enter a fit, weighted by the root of their number of pairs.
-
-    `dy`, `dx` and `weight` are (n,), `blocks` is (B, n).
-    """
-
-    dy: NDArray[np.int64]
-    dx: NDArray[np.int64]
-    weight: NDArray[np.float64]
-    blocks: NDArray[np.float64]
-
-
-def _select(covariance: BlinkingCovariance, reach_px: float) -> _Curve:
-    """Offsets up to a distance, each pair once, without those that carry noise."""
-    limit = covariance.blocks.shape[1] - 1
-    reach = np.clip(np.ceil(reach_px), 3, limit)
-    dy, dx = np.mgrid[: limit + 1, -limit : limit + 1]
-    once = (dy > 0) | (dx > 1)
-    near = once & (dy**2 + dx**2 <= reach**2)
-    weight = np.sqrt(covariance.n_pairs[near] / covariance.n_pairs.max())
-    return _Curve(dy[near], dx[near], weight, covariance.blocks[:, near] * weight)
-
-
-def psf_autocorrelation(distance_px: NDArray[np.number], sigma_px: float) -> NDArray[np.float64]:
+def psf_autocorrelation(distance_px: ArrayLike, sigma_px: float) -> NDArray[np.float64]:
     """Autocorrelation along one axis of a pixel-integrated unit Gaussian.
 
     Parameters
     ----------
-    distance_px : ndarray
-        Whole pixels.
+    distance_px : array-like
     sigma_px : float
         Standard deviation of the Gaussian.
 
     Notes
     -----
     Averaged over the emitter's position in its pixel, it is a Gaussian of variance 2σ² convolved
-    with a triangle of half width 1: the second difference of ∫∫ of that Gaussian.
+    with a triangle of half width 1: the second difference of the Gaussian integrated twice.
     """
+    d = np.asarray(distance_px, np.float64) + np.array([[1.0], [0.0], [-1.0]])
     spread = np.sqrt(2.0) * sigma_px
-
-    def ramp(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        u = x / spread
-        return np.asarray(x * ndtr(u) + spread * np.exp(-0.5 * u * u) / np.sqrt(2 * np.pi))
-
-    d = np.abs(np.asarray(distance_px, np.float64))
-    return ramp(d + 1.0) - 2.0 * ramp(d) + ramp(d - 1.0)
+    twice = d * ndtr(d / spread) + spread / np.sqrt(2 * np.pi) * np.exp(-0.5 * (d / spread) ** 2)
+    second_difference: NDArray[np.float64] = twice[0] - 2.0 * twice[1] + twice[2]
+    return second_difference
 
 
-class _Fit(NamedTuple):
-    """Fitted width and, for each block of frames, its influence on it, (B,)."""
-
-    sigma_px: float
-    influence: NDArray[np.float64]
-
-
-def _fit(curve: _Curve) -> _Fit | None:
-    """Least squares of the covariance model; None where no positive amplitude fits."""
-    scale = float(np.abs(curve.blocks.mean(axis=0)).max())
-    if scale == 0.0:
-        return None
-    blocks = curve.blocks / scale
-    target = blocks.mean(axis=0)
-    start = _start(curve, target)
-    if start is None:
-        return None
-
-    def residual(p: NDArray[np.float64]) -> NDArray[np.float64]:
-        sigma, halo, amplitude, constant = p
-        return curve.weight * (amplitude * _shape(curve, sigma, halo) + constant) - target
-
-    low, high = _SIGMA_BOUNDS_PX
-    bounds = ([low, 0.0, 0.0, -np.inf], [high, HALO_LIMIT, np.inf, np.inf])
-    result = least_squares(
-        residual, start, bounds=bounds, x_scale=(0.3, 0.1, 0.5, 0.1), method="dogbox"
-    )
-    free = result.active_mask == 0
-    free[0] = True
-    influence = (blocks - target) @ np.linalg.pinv(result.jac[:, free])[0]
-    return _Fit(float(result.x[0]), influence)
+def _model(
+    dy: NDArray[np.int64], dx: NDArray[np.int64], sigma_px: float, halo: float
+) -> NDArray[np.float64]:
+    """Linear terms of the covariance at N offsets: PSF with halo, constant, row, column; (N, 4)."""
+    y, x = np.abs(dy), np.abs(dx)
+    profile = psf_autocorrelation(np.arange(max(y.max(), x.max()) + 1), sigma_px)
+    wide = psf_autocorrelation(np.arange(len(profile)), HALO_WIDTH * sigma_px)
+    shape = profile[y] * profile[x] / profile[0] ** 2 + halo * wide[y] * wide[x] / wide[0] ** 2
+    return np.stack([shape, np.ones(len(y)), y == 0, x == 0], axis=1)
 
 
-def _start(curve: _Curve, target: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Best parameters on a grid of widths and halos, amplitude and constant by linear algebra."""
-    best, least = None, np.inf
-    for sigma in np.geomspace(1.1 * _SIGMA_BOUNDS_PX[0], 0.97 * _SIGMA_BOUNDS_PX[1], 24):
-        for halo in np.array([0.02, 0.5, 0.98]) * HALO_LIMIT:
-            columns = [_shape(curve, sigma, halo), np.ones_like(target)]
-            design = np.stack(columns, axis=1) * curve.weight[:, None]
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """Covariances that enter a fit, weighted by the root of their number of pairs.
+
+    Parameters
+    ----------
+    dy, dx, weight : ndarray, (n,)
+    blocks : ndarray, (B, n)
+        Relative to the largest mean.
+    scale : float
+        That mean, counts².
+    """
+
+    dy: NDArray[np.int64]
+    dx: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    blocks: NDArray[np.float64]
+    scale: float
+
+    @classmethod
+    def of(cls, covariance: BlinkingCovariance, reach_px: float) -> _Curve:
+        """Offsets up to a distance, each pair once, without the two that noise reaches."""
+        limit = covariance.reach
+        reach = np.clip(np.ceil(reach_px), 3, limit)
+        dy, dx = np.mgrid[: limit + 1, -limit : limit + 1]
+        used = ((dy > 0) | (dx > 1)) & (dy**2 + dx**2 <= reach**2)
+        weight = np.sqrt(covariance.n_pairs[used] / covariance.n_pairs.max())
+        blocks = covariance.blocks[:, used] * weight
+        scale = float(np.abs(blocks.mean(axis=0)).max()) or 1.0
+        return cls(dy[used], dx[used], weight, blocks / scale, scale)
+
+    def design(self, sigma_px: float, halo: float) -> NDArray[np.float64]:
+        """Weighted terms of the model, (n, 4)."""
+        return self.weight[:, None] * _model(self.dy, self.dx, sigma_px, halo)
+
+    def start(self, sigmas: ArrayLike, halos: ArrayLike) -> NDArray[np.float64] | None:
+        """Best width, halo and linear terms on a grid; None if no positive PSF fits."""
+        target = self.blocks.mean(axis=0)
+        best, least = None, np.inf
+        for sigma, halo in product(np.atleast_1d(sigmas), np.atleast_1d(halos)):
+            design = self.design(sigma, halo)
             linear = np.linalg.lstsq(design, target)[0]
             misfit = float(((design @ linear - target) ** 2).sum())
             if linear[0] > 0 and misfit < least:
                 best, least = np.array([sigma, halo, *linear]), misfit
-    return best
+        return best
 
 
-def _shape(curve: _Curve, sigma_px: float, halo: float) -> NDArray[np.float64]:
-    """Covariance of PSF and halo relative to that of the PSF at distance 0."""
-    limit = int(max(curve.dy.max(), curve.dx.max()))
-    sharp, wide = (
-        psf_autocorrelation(np.arange(limit + 1), sigma)
-        for sigma in (sigma_px, HALO_WIDTH * sigma_px)
+class _Fit(NamedTuple):
+    """Fitted width, halo and linear terms (4,), counts², and what each block adds to the width."""
+
+    sigma_px: float
+    halo: float
+    linear: NDArray[np.float64]
+    influence: NDArray[np.float64]
+
+
+def _fit(
+    curve: _Curve,
+    *,
+    sigmas: ArrayLike = _SIGMA_GRID_PX,
+    halo_range: tuple[float, float] = HALO_RANGE,
+) -> _Fit | None:
+    """Least squares, started from the best of the widths `sigmas`; None if no positive PSF fits."""
+    start = curve.start(sigmas, np.quantile(halo_range, [0.02, 0.5, 0.98]))
+    if start is None:
+        return None
+    target = curve.blocks.mean(axis=0)
+    bounds = np.array([_SIGMA_RANGE_PX, halo_range, (0, np.inf), *3 * [(-np.inf, np.inf)]])
+    result = least_squares(
+        lambda p: curve.design(p[0], p[1]) @ p[2:] - target, start, bounds=bounds.T, method="dogbox"
     )
-    y, x = curve.dy, np.abs(curve.dx)
-    relative: NDArray[np.float64] = sharp[y] * sharp[x] / sharp[0] ** 2
-    return relative + halo * wide[y] * wide[x] / wide[0] ** 2
+    free = (result.active_mask == 0) | (np.arange(start.size) == 0)
+    influence = (curve.blocks - target) @ np.linalg.pinv(result.jac[:, free])[0]
+    sigma, halo = result.x[:2].tolist()
+    return _Fit(sigma, halo, result.x[2:] * curve.scale, influence)
 
 
-def _error(fit: _Fit, core: _Fit) -> float:
+def _error(fit: _Fit, alternatives: list[_Fit]) -> float:
     """Standard error of the width: scatter over blocks, and misfit of the model.
 
-    The misfit is half of what separates the fit from that of the core, beyond its own scatter.
+    An alternative fit that differs beyond its scatter bounds the misfit: a uniform law up to the
+    difference has a third of its square as variance.
     """
     n_blocks = len(fit.influence)
     between = 1.0 / (n_blocks * (n_blocks - 1))
     few_blocks = student.ppf(0.975, n_blocks - 1) / student.ppf(0.975, np.inf)
-    scatter = between * float((fit.influence**2).sum()) * few_blocks**2
-    difference = between * float(((core.influence - fit.influence) ** 2).sum())
-    misfit = max((core.sigma_px - fit.sigma_px) ** 2 - difference, 0.0) / 4.0
-    return float(np.sqrt(scatter + misfit))
+    scatter = between * (fit.influence**2).sum() * few_blocks**2
+    misfits = [
+        (other.sigma_px - fit.sigma_px) ** 2
+        - between * ((other.influence - fit.influence) ** 2).sum()
+        for other in alternatives
+    ]
+    return float(np.sqrt(scatter + max(0.0, *misfits) / 3.0))
+
+
+def _noise_doubt(covariance: BlinkingCovariance, fit: _Fit) -> str:
+    """Whether what remains at distance 0 is white noise; filtered frames have none.
+
+    The second difference along y and x of white noise keeps its variance (the weights have unit
+    norm); that of smoothed noise has next to none.
+    """
+    dy, dx = np.mgrid[:3, -2:3]
+    measured = covariance.blocks.mean(axis=0)[:3, covariance.reach + np.arange(-2, 3)]
+    model = _model(dy.ravel(), dx.ravel(), fit.sigma_px, fit.halo) @ fit.linear
+    noise = measured - model.reshape(dy.shape)
+    taps = np.array([6.0, -4.0, 1.0]) / 6.0
+    both_sides = np.where(dy > 0, 2.0, 1.0)
+    fine = float((both_sides * taps[dy] * taps[np.abs(dx)] * noise).sum())
+    low, high = WHITE_NOISE_RANGE
+    if fine < LEAST_NOISE * measured[0, 2] or not low < fine / noise[0, 2] < high:
+        return "its noise is not independent between pixels; give raw frames, unfiltered"
+    return ""

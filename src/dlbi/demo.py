@@ -183,8 +183,12 @@ def _simulate(
 def _reconstruct(
     movie: ImageStack, method: str, seed: int, *, progress: Progress | None
 ) -> Reconstruction:
+    def report(stage: str, done: int, total: int) -> None:
+        if progress is not None:
+            progress(f"{method}, {stage}", done, total)
+
     started = datetime.now(UTC)
-    sr = reconstruct(movie, method=method, upscaling=UPSCALING, rng=seed, progress=progress)
+    sr = reconstruct(movie, method=method, upscaling=UPSCALING, rng=seed, progress=report)
     record: dict[str, Any] = describe(config={"method": method}, seed=seed, started=started)
     return replace(sr, provenance=record | {"reconstruction": dict(sr.provenance)})
 

@@ -136,8 +136,11 @@ def _behind(stack: ImageStack, image: Reconstruction) -> ImageStack:
     """The region and the frames of the movie that the image was made from, as it records them."""
     from dlbi.evaluation.alignment import window_of
 
-    config = image.provenance.get("config") or {}
-    first, end = config.get("frames") or (0, stack.n_frames)
+    match image.provenance:
+        case {"config": {"frames": [int(first), int(end)]}}:
+            pass
+        case _:
+            first, end = 0, stack.n_frames
     return stack.select(slice(first, min(end, stack.n_frames)), window_of(image.grid, stack.grid))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -162,6 +163,8 @@ def reconstruct(
             n_workers=settings.n_workers,
             progress=progress,
         )
+    if "psf" in sr.provenance:
+        print(_describe_psf(sr.provenance["psf"]))
     record: dict[str, Any] = describe(
         inputs=[path for path in (movie, guide) if path is not None],
         command=context.obj,
@@ -177,6 +180,11 @@ def reconstruct(
 def _describe(stack: ImageStack) -> str:
     height, width = stack.grid.shape
     return f"{stack.n_frames} frames of {width}×{height} px of {stack.grid.pixel_size_nm:g} nm"
+
+
+def _describe_psf(psf: Mapping[str, Any]) -> str:
+    error = f" ± {psf['standard_error_nm']:.0f}" if "standard_error_nm" in psf else ""
+    return f"PSF {psf['fwhm_nm']:.0f}{error} nm FWHM, from: {psf['origin']}"
 
 
 def _load_guide(

@@ -404,6 +404,7 @@ def _draw_light(
     for t in range(new.size):
         drawn = constant + slope * scratch.matched[t] + sd * scratch.normal[t]
         new[t] = scratch.on[t] * max(drawn, least)
+    for t in range(new.size):  # apart: an aliasing check must not decide how the sum is ordered
         total += new[t]
     return float(total)
 

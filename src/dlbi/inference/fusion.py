@@ -8,7 +8,7 @@ from scipy.spatial import KDTree
 from dlbi.core.emitters import Emitters
 from dlbi.core.images import FloatImage
 
-BANDWIDTH_PER_SPACING = 1 / 3
+BANDWIDTH_PER_SPACING = 1 / 2
 MAX_BANDWIDTH_PX = 2.5
 
 
@@ -28,7 +28,7 @@ def density_bandwidth(emitters: Emitters, pixel_size_nm: float) -> float:
 
     Notes
     -----
-    b = ⅓ √(s² − σ²) with the median distance s to the nearest neighbour and the median posterior
+    b = ½ √(s² − σ²) with the median distance s to the nearest neighbour and the median posterior
     deviation σ; 0 if σ ≥ s, at most 2.5 pixels.
     """
     if len(emitters) < 2 or emitters.sd_x_nm is None or emitters.sd_y_nm is None:

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dlbi.core.emitters import Emitters
+from dlbi.inference.fusion import (
+    BANDWIDTH_PER_SPACING,
+    MAX_BANDWIDTH_PX,
+    density_bandwidth,
+    product_of_experts,
+    same_relative_std,
+)
+
+
+def test_product_is_the_geometric_mean_with_the_light_of_the_first():
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 20, 30)).astype(np.float32)
+    image = product_of_experts(a, 7 * b)
+    root = np.sqrt(a * b)
+    np.testing.assert_allclose(image, root * a.sum() / root.sum(), rtol=1e-5)
+
+
+def test_product_is_empty_where_either_expert_sees_nothing():
+    a = np.array([[1.0, 0.0], [2.0, 3.0]], np.float32)
+    b = np.array([[0.0, 1.0], [2.0, 3.0]], np.float32)
+    np.testing.assert_array_equal(product_of_experts(a, b) > 0, [[False, False], [True, True]])
+    assert not product_of_experts(a, np.zeros_like(a)).any()
+
+
+def test_std_keeps_the_relative_error():
+    sampled = np.array([[1.0, 4.0, 0.0]], np.float32)
+    combined = np.array([[2.0, 1.0, 0.0]], np.float32)
+    std = np.array([[0.5, 2.0, 0.0]], np.float32)
+    np.testing.assert_allclose(same_relative_std(std, sampled, combined), [[1.0, 0.5, 0.0]])
+
+
+def grid_of_emitters(spacing_nm: float, sd_nm: float) -> Emitters:
+    y, x = (a.ravel() * spacing_nm for a in np.mgrid[:10, :10].astype(float))
+    sd = np.full(y.size, sd_nm)
+    return Emitters(x, y, sd_x_nm=sd, sd_y_nm=sd)
+
+
+@pytest.mark.parametrize(("spacing", "sd"), [(60.0, 0.0), (100.0, 80.0), (65.0, 25.0)])
+def test_bandwidth_follows_the_spacing_beyond_the_position_error(spacing, sd):
+    expected = BANDWIDTH_PER_SPACING * np.sqrt(spacing**2 - sd**2) / 20.0
+    assert density_bandwidth(grid_of_emitters(spacing, sd), 20.0) == pytest.approx(expected)
+
+
+def test_no_bandwidth_where_sampling_spreads_enough():
+    assert density_bandwidth(grid_of_emitters(30.0, 31.0), 20.0) == 0.0
+    assert density_bandwidth(Emitters(np.zeros(1), np.zeros(1)), 20.0) == 0.0
+
+
+def test_bandwidth_is_limited():
+    assert density_bandwidth(grid_of_emitters(1000.0, 5.0), 20.0) == MAX_BANDWIDTH_PX

@@ -1,0 +1,111 @@
+"""The documents speak of things that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import dlbi
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAPER_MAP = (ROOT / "docs" / "paper-map.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def quoted(text):
+    """Everything between single back-ticks."""
+    return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
+
+
+def code_block(marker):
+    """The fenced block after a marker of the README."""
+    return re.search(rf"<!-- {marker} -->\n```\w+\n(.*?)\n```", README, re.DOTALL)[1]
+
+
+@pytest.mark.parametrize(
+    "test", sorted({q for q in quoted(PAPER_MAP) if re.search(r"test_\w+\.py", q)})
+)
+def test_tests_of_the_paper_map_exist(test):
+    path, _, function = test.partition("::")
+    source = (ROOT / "tests" / path).read_text(encoding="utf-8")
+    assert not function or f"\ndef {function}(" in source
+
+
+def named_objects():
+    """Dotted names below `dlbi` in the paper map, without arguments."""
+    names = {quote.partition("(")[0] for quote in quoted(PAPER_MAP) if ".py" not in quote}
+    dotted = {name for name in names if re.fullmatch(r"\w+(\.\w+)+", name)}
+    return sorted(name for name in dotted if find_spec(f"dlbi.{name.partition('.')[0]}"))
+
+
+@pytest.mark.parametrize("name", named_objects())
+def test_code_of_the_paper_map_exists(name):
+    parts, value = name.split("."), dlbi
+    for n, part in enumerate(parts, start=1):
+        module = ".".join(["dlbi", *parts[:n]])
+        value = import_module(module) if is_module(module) else member(value, part)
+
+
+def is_module(name):
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def member(value, name):
+    """An attribute, or a field of a dataclass."""
+    if name in getattr(value, "__dataclass_fields__", {}):
+        return None
+    return getattr(value, name)
+
+
+def test_the_paper_map_names_code_and_tests():
+    assert len(named_objects()) > 30
+    assert "not yet part of the package" in " ".join(PAPER_MAP.split())
+    for item in ("Eq. 1", "Eq. 2", "Fig. 3", "Eq. 10", "Eq. 11", "2.1.1", "2.1.2", "2.1.3"):
+        assert item in PAPER_MAP
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def test_relative_links_lead_somewhere(document):
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
+
+
+def test_commands_of_the_readme():
+    assert "dlbi demo" in code_block("main-command")
+    checks = code_block("test-command")
+    for tool in ("ruff check", "ruff format --check", "mypy", "lint-imports", "pytest"):
+        assert tool in checks
+
+
+def test_scripts_of_the_readme_use_public_names():
+    scripts = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(scripts) == 2
+    for script in scripts:
+        assert len(script.strip().splitlines()) <= 6
+        for node in ast.walk(ast.parse(script)):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "dlbi":
+                assert node.attr in dlbi.__all__
+
+
+@pytest.mark.parametrize("command", re.findall(r"^dlbi (\w+) (.*)$", README, re.MULTILINE))
+def test_options_of_the_readme_exist(command, capsys):
+    name, arguments = command
+    assert dlbi_main([name, "--help"]) == 0
+    known = capsys.readouterr().out
+    for option in re.findall(r"--[\w-]+", arguments):
+        assert f" {option} " in known
+
+
+def dlbi_main(arguments):
+    return import_module("dlbi.cli").main(arguments)

@@ -72,7 +72,9 @@ def main() -> None:
             rows = run(regime, family, FIRST_SEED + crc32(f"{regime} {family}".encode()) % 1000)
             results[regime][family] = rows
             line = "  ".join(f"{k} " + "/".join(f"{v:.3f}" for v in s) for k, s in rows.items())
-            print(f"{regime:8s} {family:10s} {time.perf_counter() - start:5.1f} s  {line}", flush=True)
+            print(
+                f"{regime:8s} {family:10s} {time.perf_counter() - start:5.1f} s  {line}", flush=True
+            )
     table(results)
     if options.out:
         options.out.write_text(json.dumps(results, indent=1))
@@ -80,15 +82,15 @@ def main() -> None:
 
 def table(results: dict[str, dict[str, dict[str, list[float]]]]) -> None:
     methods = list(next(iter(next(iter(results.values())).values())))
-    print("\n| regime | method | corr 2 px | corr 4 px | PSNR / dB | SSIM |\n|---|---|---|---|---|---|")
+    print("\n| regime | method | corr 2 px | corr 4 px | PSNR / dB | SSIM |")
+    print("|---|---|---|---|---|---|")
     blocks = [(k, list(v.values())) for k, v in results.items()]
     blocks.append(("all", [m for v in results.values() for m in v.values()]))
     for regime, movies in blocks:
         for method in methods:
             mean = np.mean([m[method] for m in movies], axis=0)
-            print(
-                f"| {regime} | {method} | {mean[0]:.3f} | {mean[1]:.3f} | {mean[2]:.2f} | {mean[3]:.3f} |"
-            )
+            numbers = " | ".join(f"{v:.{d}f}" for v, d in zip(mean, (3, 3, 2, 3), strict=True))
+            print(f"| {regime} | {method} | {numbers} |")
 
 
 if __name__ == "__main__":

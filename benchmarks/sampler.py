@@ -1,6 +1,6 @@
 """Speed of the factorial-HMM sampler: against the target, its NumPy reference and two threads.
 
-    python benchmarks/sampler.py [--emitters 5000] [--sweeps 60]
+python benchmarks/sampler.py [--emitters 5000] [--sweeps 60]
 """
 
 from __future__ import annotations

@@ -561,7 +561,7 @@ def reconstructed(request, simulated, tmp_path_factory):
 
 def test_reconstruction_is_written_with_its_siblings(reconstructed):
     out, method = reconstructed
-    siblings = {"sr.ome.tif", "sr.provenance.json"}
+    siblings = {"sr.ome.tif", "sr.background.ome.tif", "sr.provenance.json"}
     if method == "bayes":
         siblings |= {"sr.std.ome.tif", "sr.p_value.ome.tif", "sr.emitters.csv"}
     assert {p.name for p in out.parent.iterdir()} == siblings
@@ -596,6 +596,7 @@ def test_reconstruction_scores_above_the_null_image(dlbi, reconstructed, simulat
     assert null["corr_4px"] is None
     assert scores["movie"]["rsp"] > 0.7
     assert scores["movie"]["n_frames"] == 30
+    assert scores["movie_without_background"]["rsp"] >= scores["movie"]["rsp"]
 
 
 def test_table_has_the_null_row_and_names_the_normalisations(dlbi, reconstructed, simulated):

@@ -163,7 +163,7 @@ class BlinkingCovariance(NamedTuple):
     @property
     def reach(self) -> int:
         """Largest offset R along an axis, pixels."""
-        return self.n_pairs.shape[0] - 1
+        return len(self.n_pairs) - 1
 
 
 def blinking_covariance(stack: ImageStack) -> BlinkingCovariance:
@@ -333,12 +333,15 @@ def _fit(
     if start is None:
         return None
     target = curve.blocks.mean(axis=0)
-    bounds = np.array([_SIGMA_RANGE_PX, halo_range, (0, np.inf), *3 * [(-np.inf, np.inf)]])
-    result = least_squares(
-        lambda p: curve.design(p[0], p[1]) @ p[2:] - target, start, bounds=bounds.T, method="dogbox"
-    )
+
+    def residual(p: NDArray[np.float64]) -> NDArray[np.float64]:
+        misfit: NDArray[np.float64] = curve.design(p[0], p[1]) @ p[2:] - target
+        return misfit
+
+    low, high = zip(_SIGMA_RANGE_PX, halo_range, (0, np.inf), *3 * [(-np.inf, np.inf)], strict=True)
+    result = least_squares(residual, start, bounds=(low, high), method="dogbox")
     free = (result.active_mask == 0) | (np.arange(start.size) == 0)
-    influence = (curve.blocks - target) @ np.linalg.pinv(result.jac[:, free])[0]
+    influence = (curve.blocks - target) @ np.linalg.pinv(np.asarray(result.jac)[:, free])[0]
     sigma, halo = result.x[:2].tolist()
     return _Fit(sigma, halo, result.x[2:] * curve.scale, influence)
 

@@ -127,7 +127,9 @@ def reconstruct(
     record["noise"] = movie.noise._asdict()
     if method == "mean":
         image = mean_image(movie.mean, movie.background.haze, upscaling)
-        return Reconstruction(image, fine, provenance=record)
+        return Reconstruction(
+            image, fine, background=movie.background.haze, provenance=record
+        )  # fmt: skip
     psf, record["psf"] = _psf_of(stack, psf)
     projection = Projection(stack.grid.pad(MARGIN_PX).refine(upscaling), stack.grid, psf)
     report = progress or _silent
@@ -137,7 +139,8 @@ def reconstruct(
     )  # fmt: skip
     record |= {"guided": guide is not None, "rl_iterations": RL_ITERATIONS}
     if method == "rl":
-        return Reconstruction(_without_margin(density, upscaling), fine, provenance=record)
+        image = _without_margin(density, upscaling)
+        return Reconstruction(image, fine, background=movie.background.haze, provenance=record)
     return _bayes(
         movie, density, projection, record,
         schedule=QUALITIES[quality], n_workers=n_workers, progress=partial(report, "sampling"),
@@ -214,7 +217,8 @@ def _bayes(
         nothing = np.zeros(fine.shape, np.float32)
         return Reconstruction(
             nothing, fine, std=nothing, p_value=np.ones_like(nothing),
-            emitters=Emitters(np.zeros(0), np.zeros(0)), provenance=record,
+            emitters=Emitters(np.zeros(0), np.zeros(0)), background=movie.background.haze,
+            provenance=record,
         )  # fmt: skip
     moments = blinking_moments(movie.stack, density, projection, light_cv=LIGHT_CV)
     sampled, std, p_empty = (np.empty(fine.shape, np.float32) for _ in range(3))
@@ -251,7 +255,7 @@ def _bayes(
     return Reconstruction(
         image, fine, std=same_relative_std(std, sampled, image),
         p_value=np.maximum(p_empty, p_dark(z, f)),
-        emitters=emitters, provenance=record,
+        emitters=emitters, background=movie.background.haze, provenance=record,
     )  # fmt: skip
 
 

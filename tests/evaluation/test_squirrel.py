@@ -209,3 +209,27 @@ def test_what_cannot_be_scored_is_refused():
         score_movie(sr_of(IMAGE), flat)
     with pytest.raises(ShapeError, match=r"variance map is \(3, 3\)"):
         score_movie(sr_of(IMAGE), movie, psf=PSF, variance_of_mean=np.ones((3, 3), np.float32))
+
+
+def test_background_is_taken_off_the_mean_frame():
+    rng = np.random.default_rng(5)
+    camera = PixelGrid((32, 32), 160.0)
+    structure = rng.random((256, 256)).astype(np.float32) ** 20
+    psf = GaussianPSF(400.0)
+    seen = Projection(camera.refine(8), camera, psf).forward(structure)
+    haze = np.linspace(0, 10 * float(seen.max()), 32, dtype=np.float32)[:, None] + 0 * seen
+    frames = np.stack([seen + haze + 0.01 * k for k in (-1.0, 1.0)]).astype(np.float32)
+    movie = ImageStack(frames, camera)
+    sr = Reconstruction(structure, camera.refine(8), background=haze)
+    alone = score_movie(sr, movie, psf=psf)
+    explained = score_movie(sr, movie, psf=psf, background=sr.background)
+    assert alone.rsp < 0.9
+    assert explained.rsp > 0.999
+    with pytest.raises(ShapeError, match="background"):
+        score_movie(sr, movie, background=haze[:5])
+
+
+def test_a_background_that_does_not_divide_into_the_grid_is_refused():
+    grid = PixelGrid((16, 24), 20.0)
+    with pytest.raises(ShapeError, match="background"):
+        Reconstruction(np.ones((16, 24), np.float32), grid, background=np.ones((4, 4), np.float32))

@@ -325,22 +325,23 @@ def test_chain_update_is_the_posterior_mean_of_its_dirichlet_rows(crowd):
     np.testing.assert_allclose(sampler.physics.start, start / start.sum(), rtol=1e-12)
 
 
-def test_transition_table_is_learnt_from_a_bleaching_movie(known_movie):
-    """400 emitters on lines (0.4 per pixel, peak ÷ noise 0.7), 200 frames, β = 1: every entry is
-    within 10 % of the transitions that took place, from a table that is off by 30 to 75 %."""
-    side, n, noise, flux = 32, 400, 10.0, 60.0
-    rng = np.random.default_rng(0)
+def lines(n, side, rng):
+    """Positions on five wavy lines that cross."""
     line, along = rng.integers(5, size=n), rng.uniform(-0.5, side - 0.5, n)
     across = 6.4 * line + 2.7 + 2.0 * np.sin(2 * np.pi * along / side + line)
     across += rng.normal(0.0, 0.1, n)
-    y, x = np.where(line % 2 == 0, [across, along], [along, across])
-    truth = BlinkingChain(0.7, 0.25, 0.02)
-    movie = known_movie(y, x, (side, side), 200, chain=truth, flux=flux, noise=noise)
+    return np.where(line % 2 == 0, [across, along], [along, across])
+
+
+def learnt_and_true_table(known_movie, truth, start, seed):
+    """[P1..P5] learnt from a movie with known flux, number and noise, and what took place in it."""
+    side, n, noise, flux = 32, 600, 10.0, 84.0
+    y, x = lines(n, side, np.random.default_rng(seed))
+    movie = known_movie(y, x, (side, side), 200, chain=truth, flux=flux, noise=noise, seed=seed)
     projection = movie.projection(margin_px=2)
     mean = movie.frames.mean(axis=0)
     guide = richardson_lucy(mean, np.zeros_like(mean), projection, n_iterations=100)
     intensity = n * (0.95 * guide / guide.sum() + 0.05 / guide.size)
-    start = BlinkingChain(0.79, 0.305, 0.005)
     sampler = sampler_of(movie.frames, projection, prior_of(intensity, flux=flux, chain=start))
     matrices = []
     for k in range(60):
@@ -348,9 +349,21 @@ def test_transition_table_is_learnt_from_a_bleaching_movie(known_movie):
         sampler.update_chain()
         if k >= 20:
             matrices.append(sampler.physics.matrix)
-    found = BlinkingChain.from_matrix(np.mean(matrices, axis=0)).table
     counts = np.zeros((3, 3))
     np.add.at(counts, (movie.paths[:, :-1], movie.paths[:, 1:]), 1)
-    happened = BlinkingChain.from_matrix(counts / counts.sum(axis=1, keepdims=True)).table
+    return [
+        BlinkingChain.from_matrix(matrix / matrix.sum(axis=1, keepdims=True)).table
+        for matrix in (np.mean(matrices, axis=0), counts)
+    ]
+
+
+def test_transition_table_is_learnt_from_bleaching_movies(known_movie):
+    """Every entry within 10 % over three movies, from a table that is off by 13 to 75 %.
+
+    600 emitters on lines (0.6 per camera pixel), peak ÷ noise 1, 200 frames, β = 1. Single movies
+    scatter by 2 to 5 %.
+    """
+    truth, start = BlinkingChain(0.7, 0.25, 0.02), BlinkingChain(0.79, 0.305, 0.005)
+    tables = [learnt_and_true_table(known_movie, truth, start, seed) for seed in range(3)]
+    found, happened = np.mean(tables, axis=0)
     np.testing.assert_allclose(found, happened, rtol=0.10)
-    assert abs(start.table[0] / happened[0] - 1) > 0.25

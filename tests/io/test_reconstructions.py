@@ -15,6 +15,7 @@ from dlbi.core.errors import FileFormatError, InputError, OutputError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import Reconstruction
 from dlbi.io import reconstructions
+from dlbi.io.images import load_grid_image
 from dlbi.io.reconstructions import (
     check_reconstruction_writable,
     load_reconstruction,
@@ -167,3 +168,13 @@ def test_siblings_of_another_image_are_noticed(tmp_path):
     (tmp_path / "SR.provenance.json").write_text(json.dumps([1]))
     with pytest.raises(FileFormatError, match=r"SR\.provenance\.json: holds a JSON list"):
         load_reconstruction(path)
+
+
+def test_the_background_travels_on_the_camera_grid(tmp_path):
+    grid = PixelGrid((16, 24), 20.0)
+    background = np.arange(6, dtype=np.float32).reshape(2, 3)
+    sr = Reconstruction(np.ones(grid.shape, np.float32), grid, background=background)
+    save_reconstruction(tmp_path / "sr.ome.tif", sr)
+    back = load_reconstruction(tmp_path / "sr.ome.tif")
+    np.testing.assert_array_equal(back.background, background)
+    assert load_grid_image(tmp_path / "sr.background.ome.tif")[1] == PixelGrid((2, 3), 160.0)

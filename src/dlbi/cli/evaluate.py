@@ -83,6 +83,11 @@ def evaluate(
             movie_scores = score_movie(image, stack, psf=psf)
         scores["movie"] = {"file": str(movie), "n_frames": stack.n_frames, **movie_scores.row()}
         lines.append(str(movie_scores))
+        if image.background is not None:
+            with naming(movie):
+                rest = score_movie(image, stack, psf=psf, background=image.background)
+            scores["movie_without_background"] = rest.row()
+            lines.append(f"with the background that the image leaves out taken off\n{rest}")
         if error_map is not None:
             _write_error_map(error_map, movie_scores, overwrite=overwrite)
             lines.append(f"wrote {error_map}")

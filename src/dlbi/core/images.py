@@ -197,6 +197,8 @@ class Reconstruction:
     p_value : ndarray or None
         Probability that there is no fluorophore at this pixel; small means structure.
     emitters : Emitters or None
+    background : ndarray or None
+        Smooth light that was left out of `mean`, on the camera grid, counts.
     provenance : mapping
         Method, versions, seed, configuration and diagnostics; plain JSON values.
     """
@@ -206,6 +208,7 @@ class Reconstruction:
     std: FloatImage | None = None
     p_value: FloatImage | None = None
     emitters: Emitters | None = None
+    background: FloatImage | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -214,6 +217,10 @@ class Reconstruction:
             image = getattr(self, name)
             if image is not None and image.shape != self.grid.shape:
                 raise ShapeError(f"{name} {image.shape} does not fit grid {self.grid.shape}")
+        if self.background is not None:
+            (h, w), (bh, bw) = self.grid.shape, self.background.shape
+            if h % bh or w % bw or h // bh != w // bw:
+                raise ShapeError(f"background {bh}×{bw} does not divide into grid {h}×{w}")
 
 
 class Reconstructor(Protocol):

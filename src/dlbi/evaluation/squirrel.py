@@ -108,6 +108,7 @@ def score_movie(
     *,
     psf: GaussianPSF | None = None,
     register: bool = False,
+    background: FloatImage | None = None,
     variance_of_mean: FloatImage | None = None,
     border_px: int | None = None,
 ) -> MovieScores:
@@ -125,6 +126,9 @@ def score_movie(
         Also find the sub-pixel shift with the highest RSP. Meant for images of other programs
         with an unknown pixel convention; a shift of our own images is an error worth seeing.
         Reported in `shift_nm`; beyond the border it comes with a warning.
+    background : ndarray, (Y, X), optional
+        Light that the reconstruction left out on purpose (`Reconstruction.background`), counts;
+        taken off the mean frame. State it beside the score: a background can explain anything.
     variance_of_mean : ndarray, (Y, X), optional
         Noise variance of the mean frame, counts². Without it: `temporal_variance` ÷ T.
     border_px : int, optional
@@ -145,9 +149,9 @@ def score_movie(
     χ² = Σ (mean − reprojection)² / variance of the mean ÷ (pixels − fitted parameters). Temporal
     differences hold the blinking besides the noise, so the variance is too large and χ² too
     small: above 1 it proves a misfit, near 1 it does not prove a fit. Smooth haze that the
-    reconstruction left out counts as misfit beyond its constant part.
+    reconstruction left out counts as misfit beyond its constant part, unless `background` is given.
     """
-    match = _match(sr, movie, border_px)
+    match = _match(sr, movie, border_px, background)
     fwhm_nm = best_fwhm_nm(match) if psf is None else psf.fwhm_nm
     shift_nm = (0.0, 0.0)
     if register:
@@ -191,7 +195,9 @@ def temporal_variance(movie: ImageStack) -> FloatImage:
     return (total / (2 * (movie.n_frames - 1))).astype(np.float32)
 
 
-def _match(sr: Reconstruction, movie: ImageStack, border_px: int | None) -> Match:
+def _match(
+    sr: Reconstruction, movie: ImageStack, border_px: int | None, background: FloatImage | None
+) -> Match:
     factor = upscaling_factor(sr.grid, movie.grid)
     short_px = min(movie.grid.shape)
     border = min(BORDER_PX, short_px // 4) if border_px is None else border_px
@@ -201,6 +207,10 @@ def _match(sr: Reconstruction, movie: ImageStack, border_px: int | None) -> Matc
             f"side is {short_px} px; give a smaller border"
         )
     mean = movie.mean()
+    if background is not None:
+        if background.shape != mean.shape:
+            raise ShapeError(f"the background is {background.shape} but a frame is {mean.shape}")
+        mean = mean - background
     for name, picture in (("image", sr.mean), ("mean frame", mean)):
         if not np.isfinite(picture).all():
             raise InputError(f"the {name} holds NaN or infinite values; mask or repair them")

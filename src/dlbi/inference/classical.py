@@ -1,36 +1,67 @@
-"""Quick classical reconstructions: the upscaled mean and second-order SOFI."""
+"""Quick images without a model of single emitters: the upscaled mean and second-order SOFI."""
 
 from __future__ import annotations
 
+import warnings
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates, zoom
+from scipy.ndimage import affine_transform, uniform_filter, zoom
 
+from dlbi.core.errors import DlbiWarning, InputError, ShapeError
 from dlbi.core.images import FloatImage, ImageStack
-from dlbi.inference.moments import BLOCK_FRAMES
+
+BLOCK_FRAMES = 25
+"""Frames over which fluctuations are taken: far beyond blinking, short of bleaching."""
+
+MIN_BLOCK_FRAMES = 4
+MAX_BLOCK_PIXELS = 2**25
+"""Pixels in memory at once; large fields have shorter blocks."""
+
+PAIRS = tuple(
+    (dy, dx) for dy in range(3) for dx in range(-2, 3) if (dy > 0 or dx > 0) and dy**2 + dx**2 <= 5
+)
+"""Offsets (y, x) of the pixel pairs of a cumulant. None is a pixel with itself."""
 
 
 def mean_image(mean: FloatImage, background: FloatImage, factor: int) -> FloatImage:
-    """Background-free mean on the area-aligned fine grid by cubic splines.
+    """The mean image without background on the area-aligned fine grid.
 
     Parameters
     ----------
-    mean, background : ndarray, (Y, X), counts
+    mean : ndarray, (Y, X), counts
+        Time average of the movie.
+    background : ndarray, (Y, X), counts
+        Additive background of the mean.
     factor : int
         Fine pixels per camera pixel along one axis.
 
     Returns
     -------
-    ndarray, (Y·factor, X·factor), float32
-        Non-negative, with the sum of the positive part of the signal.
+    ndarray, (Y · factor, X · factor), float32
+        Non-negative counts per fine pixel by cubic splines; they add up to the light of `mean`
+        above `background`.
+
+    Raises
+    ------
+    InputError, ShapeError
+        If the factor is below 1 or the background has another shape.
     """
-    return _upscaled(np.maximum(mean - background, 0.0), factor)
+    _expect_factor(factor)
+    if background.shape != mean.shape:
+        raise ShapeError(f"the background {background.shape} must have the mean's {mean.shape}")
+    signal = np.maximum(mean - background, 0.0)
+    fine = zoom(signal, factor, order=3, mode="reflect", grid_mode=True)
+    fine = np.maximum(fine, 0.0)
+    total = float(fine.sum(dtype=np.float64))
+    if total > 0.0:
+        fine *= float(signal.sum(dtype=np.float64)) / total
+    return np.asarray(fine, np.float32)
 
 
 def sofi2(stack: ImageStack, factor: int) -> FloatImage:
-    """Second-order SOFI from cross-cumulants, brightness linearised.
+    """Second-order SOFI image on the area-aligned fine grid, linear in brightness.
 
     Parameters
     ----------
@@ -40,87 +71,102 @@ def sofi2(stack: ImageStack, factor: int) -> FloatImage:
 
     Returns
     -------
-    ndarray, (Y·factor, X·factor), float32
-        Square root of the cumulant, in counts: the brightness of what blinks.
+    ndarray, (Y · factor, X · factor), float32
+        Root of the cumulant, which goes with the square of the brightness; non-negative,
+        arbitrary unit. A movie in which neighbours do not fluctuate together gives zeros and a
+        warning.
 
-    Notes
-    -----
-    The cumulant halfway between two different pixels is free of camera noise. On the ×2 grid,
-    pairs at distance 2 give the pixel centres, at distance 1 the edges, at distance √2 the
-    corners. A pair at distance d sees exp(−d²/4σ²) of the cumulant; since each of the four kinds
-    of virtual pixel samples the same image, they are scaled to equal sums. Cumulants are taken
-    within blocks of 40 frames, which removes bleaching and drift.
+    Raises
+    ------
+    InputError
+        If the factor is below 1.
 
     References
     ----------
-    Dertinger et al. 2009, doi:10.1073/pnas.0907866106; cross-cumulants: Dertinger et al. 2010,
-    doi:10.1364/OE.18.018875.
+    Dertinger et al. 2009, doi:10.1073/pnas.0907866106; 2010, doi:10.1364/OE.18.018875.
     """
-    cumulant = np.maximum(_cross_cumulants(stack), 0.0)
-    linear = np.sqrt(cumulant).astype(np.float32)
-    return _sampled(linear, stack.grid.shape, factor)
+    _expect_factor(factor)
+    cumulant = second_cumulant(stack)
+    height, width = stack.grid.shape
+    fine = affine_transform(
+        cumulant,
+        np.full(2, 2.0 / factor),
+        offset=1.0 / factor - 1.0,
+        output_shape=(height * factor, width * factor),
+        order=3,
+        mode="nearest",
+    )
+    image: FloatImage = np.sqrt(np.maximum(fine, 0.0))
+    return image
 
 
-def _cross_cumulants(stack: ImageStack) -> NDArray[np.float64]:
-    """Cumulants at camera coordinates 0, ½, 1, … (2Y − 1, 2X − 1), counts²."""
-    h, w = stack.grid.shape
-    total = np.zeros((2 * h - 1, 2 * w - 1))
-    n_used = 0
-    n_blocks = max(1, stack.n_frames // BLOCK_FRAMES)
-    edges = np.linspace(0, stack.n_frames, n_blocks + 1).round().astype(int)
+def second_cumulant(stack: ImageStack) -> FloatImage:
+    """Second-order cumulant on the camera grid and halfway between its pixels.
+
+    Returns
+    -------
+    ndarray, (2 Y − 1, 2 X − 1), float32
+        Element (2 y, 2 x) lies at the centre of camera pixel (y, x). An emitter appears as the
+        square of its PSF, narrower by √2.
+
+    Notes
+    -----
+    The covariance of pixels p and p + d shows the emitters around p + d/2 as f(d) · PSF², free of
+    camera noise for d ≠ 0. The distance factor f is the same everywhere, so the means
+    of the covariances over the field have its ratios. Each point is the least-squares value
+    Σ f C / Σ f² of all pairs around it.
+    """
+    covariances = _covariances(stack)
+    means = {offset: max(float(c.mean()), 0.0) for offset, c in covariances.items()}
+    largest = max(means.values(), default=0.0)
+    height, width = stack.grid.shape
+    weighted = np.zeros((2 * height - 1, 2 * width - 1))
+    weights = np.zeros_like(weighted)
+    if largest == 0.0:
+        message = "neighbouring pixels do not blink together; the SOFI image is empty"
+        warnings.warn(message, DlbiWarning, stacklevel=2)
+        return weighted.astype(np.float32)
+    for (dy, dx), covariance in covariances.items():
+        factor = means[dy, dx] / largest
+        middle = np.s_[dy : 2 * height - 1 - dy : 2, abs(dx) : 2 * width - 1 - abs(dx) : 2]
+        weighted[middle] += factor * covariance
+        weights[middle] += factor**2
+    # The corners, and points whose pairs share no blinking, take the mean of their neighbours.
+    around, shared = uniform_filter(weighted, 3), uniform_filter(weights, 3)
+    near = np.divide(around, shared, out=np.zeros_like(around), where=shared > 0)
+    cumulant = np.divide(weighted, weights, out=near, where=weights > 0)
+    return cumulant.astype(np.float32)
+
+
+def _covariances(stack: ImageStack) -> dict[tuple[int, int], NDArray[np.float64]]:
+    """Covariance of the pixels (y, x) and (y + dy, x + dx) in the field for each of `PAIRS`.
+
+    Each block of frames has its own mean, so that bleaching is no fluctuation, and each frame
+    too: what changes everywhere at once is illumination.
+    """
+    height, width = stack.grid.shape
+    inside = [(dy, dx) for dy, dx in PAIRS if dy < height and abs(dx) < width]
+    sums = {(dy, dx): np.zeros((height - dy, width - abs(dx))) for dy, dx in inside}
+    edges = _block_edges(stack)
     for start, stop in pairwise(edges):
-        d = stack.load(slice(start, stop))
-        d = d - d.mean(axis=0)
-        d -= d.mean(axis=(1, 2), keepdims=True)
-        total[::2, ::2] += _at_centres(d)
-        total[::2, 1::2] += _products(d[:, :, :-1], d[:, :, 1:])
-        total[1::2, ::2] += _products(d[:, :-1], d[:, 1:])
-        total[1::2, 1::2] += 0.5 * _products(d[:, :-1, :-1], d[:, 1:, 1:])
-        total[1::2, 1::2] += 0.5 * _products(d[:, :-1, 1:], d[:, 1:, :-1])
-        n_used += len(d) - 1
-    total /= max(n_used, 1)
-    return _equalised(total)
+        frames = stack.load(slice(start, stop))
+        change = frames - frames.mean(axis=0)
+        change -= change.mean(axis=(1, 2), keepdims=True)
+        for (dy, dx), total in sums.items():
+            here = change[:, : height - dy, max(0, -dx) : width - max(0, dx)]
+            there = change[:, dy:, max(0, dx) : width - max(0, -dx)]
+            total += np.einsum("tyx,tyx->yx", here, there) / (stop - start - 1)
+    return {offset: total / (len(edges) - 1) for offset, total in sums.items()}
 
 
-def _at_centres(d: FloatImage) -> NDArray[np.float64]:
-    """Products of the two opposite neighbours, averaged over the directions that exist."""
-    _, h, w = d.shape
-    total, count = np.zeros((h, w)), np.zeros((h, w))
-    if h > 2:
-        total[1:-1] += _products(d[:, :-2], d[:, 2:])
-        count[1:-1] += 1
-    if w > 2:
-        total[:, 1:-1] += _products(d[:, :, :-2], d[:, :, 2:])
-        count[:, 1:-1] += 1
-    return total / np.maximum(count, 1)
+def _block_edges(stack: ImageStack) -> list[int]:
+    area = stack.grid.shape[0] * stack.grid.shape[1]
+    length = min(BLOCK_FRAMES, max(MIN_BLOCK_FRAMES, MAX_BLOCK_PIXELS // area))
+    n_blocks = max(1, stack.n_frames // length)
+    edges: list[int] = np.linspace(0, stack.n_frames, n_blocks + 1).astype(int).tolist()
+    return edges
 
 
-def _equalised(cumulant: NDArray[np.float64]) -> NDArray[np.float64]:
-    kinds = [np.s_[::2, ::2], np.s_[::2, 1::2], np.s_[1::2, ::2], np.s_[1::2, 1::2]]
-    means = [float(cumulant[kind].mean()) for kind in kinds]
-    reference = max(means)
-    for kind, mean in zip(kinds, means, strict=True):
-        if mean > 0:
-            cumulant[kind] *= reference / mean
-    return cumulant
-
-
-def _products(a: FloatImage, b: FloatImage) -> NDArray[np.float64]:
-    return np.asarray(np.einsum("tyx,tyx->yx", a, b, dtype=np.float64), np.float64)
-
-
-def _sampled(virtual: FloatImage, shape: tuple[int, int], factor: int) -> FloatImage:
-    """Values of the half-pixel grid at the centres of the area-aligned fine grid."""
-    y, x = (2.0 * ((np.arange(n * factor) + 0.5) / factor - 0.5) for n in shape)
-    grid = np.meshgrid(y, x, indexing="ij")
-    fine = map_coordinates(virtual, grid, order=3, mode="nearest")
-    return np.maximum(fine, 0.0).astype(np.float32)
-
-
-def _upscaled(image: FloatImage, factor: int) -> FloatImage:
-    """Cubic-spline upscaling on the area-aligned grid that keeps sign and sum."""
-    fine = np.maximum(zoom(image, factor, order=3, mode="nearest", grid_mode=True), 0.0)
-    total = float(fine.sum(dtype=np.float64))
-    if total == 0.0:
-        return np.zeros_like(fine)
-    return np.asarray(fine * (float(image.sum(dtype=np.float64)) / total), np.float32)
+def _expect_factor(factor: int) -> None:
+    if factor < 1:
+        raise InputError(f"the upscaling factor must be at least 1, got {factor}")

@@ -34,7 +34,7 @@ def density_bandwidth(emitters: Emitters, pixel_size_nm: float) -> float:
     if len(emitters) < 2 or emitters.sd_x_nm is None or emitters.sd_y_nm is None:
         return 0.0
     positions = np.stack([emitters.y_nm, emitters.x_nm], axis=1)
-    distance, _ = KDTree(positions).query(positions, k=2)
+    distance = np.asarray(KDTree(positions).query(positions, k=2)[0])
     spacing = float(np.median(distance[:, 1]))
     deviation = float(np.median(np.sqrt((emitters.sd_x_nm**2 + emitters.sd_y_nm**2) / 2)))
     excess = np.sqrt(max(spacing**2 - deviation**2, 0.0)) / pixel_size_nm

@@ -1,7 +1,8 @@
 """A reconstruction on disk: the mean image in the named file, everything else beside it.
 
 For ``SR.ome.tif`` the siblings are ``SR.std.ome.tif``, ``SR.p_value.ome.tif``,
-``SR.emitters.csv`` and ``SR.provenance.json``; those that are not known are left out.
+``SR.background.ome.tif`` (camera pixels), ``SR.emitters.csv`` and ``SR.provenance.json``; those
+that are not known are left out.
 """
 
 from __future__ import annotations
@@ -31,19 +32,20 @@ class ReconstructionPaths:
 
     Parameters
     ----------
-    mean, std, p_value, emitters, provenance : Path
+    mean, std, p_value, background, emitters, provenance : Path
         `mean` is the file that the user named.
     """
 
     mean: Path
     std: Path
     p_value: Path
+    background: Path
     emitters: Path
     provenance: Path
 
     def siblings(self) -> list[Path]:
         """All but the mean."""
-        return [self.std, self.p_value, self.emitters, self.provenance]
+        return [self.std, self.p_value, self.background, self.emitters, self.provenance]
 
     def every(self) -> list[Path]:
         """All, the mean last."""
@@ -63,6 +65,7 @@ def reconstruction_paths(path: PathLike) -> ReconstructionPaths:
         mean=Path(path),
         std=sibling(path, "std"),
         p_value=sibling(path, "p_value"),
+        background=sibling(path, "background"),
         emitters=sibling(path, "emitters", ".csv"),
         provenance=sibling(path, "provenance", ".json"),
     )
@@ -110,6 +113,7 @@ def save_reconstruction(
     known = {
         names.std: reconstruction.std is not None,
         names.p_value: reconstruction.p_value is not None,
+        names.background: reconstruction.background is not None,
         names.emitters: reconstruction.emitters is not None,
         names.provenance: True,
     }
@@ -138,6 +142,14 @@ def _write(
             reconstruction.p_value,
             grid,
             description="probability of no fluorophore",
+        )
+    if reconstruction.background is not None:
+        camera = grid.coarsen(grid.shape[0] // reconstruction.background.shape[0])
+        write_image(
+            parts[names.background],
+            reconstruction.background,
+            camera,
+            description="background of the mean frame",
         )
     if reconstruction.emitters is not None:
         write_emitters(parts[names.emitters], reconstruction.emitters)
@@ -169,6 +181,7 @@ def load_reconstruction(path: PathLike, *, pixel_size_nm: float | None = None) -
             grid,
             std=_load_map(names.get("std")),
             p_value=_load_map(names.get("p_value")),
+            background=_load_map(names.get("background")),
             emitters=load_emitters(names["emitters"]) if "emitters" in names else None,
             provenance=load_json(names["provenance"]) if "provenance" in names else {},
         )
@@ -185,6 +198,7 @@ def _existing_siblings(path: Path) -> dict[str, Path]:
     labelled = {
         "std": names.std,
         "p_value": names.p_value,
+        "background": names.background,
         "emitters": names.emitters,
         "provenance": names.provenance,
     }

@@ -41,6 +41,7 @@ def test_all_files_are_there(finished):
         "movie.emitters.csv", "movie.provenance.json", *images, "mean.provenance.json",
         "rl.provenance.json", "bayes.provenance.json", "bayes.std.ome.tif",
         "bayes.p_value.ome.tif", "bayes.emitters.csv", "scores.json", "panel.png",
+        *(f"{method}.background.ome.tif" for method in ("mean", "rl", "bayes")),
     }  # fmt: skip
     movie = load_stack(folder / "movie.ome.tif")
     for name in [*images, "movie.truth.tif"]:

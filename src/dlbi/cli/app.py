@@ -103,6 +103,5 @@ def _say(message: str, code: int) -> int:
 def _usage_message(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     message: str = getattr(error, "format_message", lambda: str(error))()
-    message = message.replace("Value error, ", "")  # pydantic's word
     program = context.command_path if context is not None else "dlbi"
     return f"{message.rstrip('.')}; see {program} --help"

@@ -19,7 +19,6 @@ PACKAGES = (
     "imagecodecs",
     "zarr",
     "matplotlib",
-    "pydantic",
     "typer",
     "rich",
 )

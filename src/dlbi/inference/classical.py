@@ -20,9 +20,13 @@ MAX_BLOCK_PIXELS = 2**25
 """Pixels in memory at once; large fields have shorter blocks."""
 
 PAIRS = tuple(
-    (dy, dx) for dy in range(3) for dx in range(-2, 3) if (dy > 0 or dx > 0) and dy**2 + dx**2 <= 5
+    (dy, dx) for dy in range(3) for dx in range(-2, 3) if (dy > 0 or dx > 1) and dy**2 + dx**2 <= 5
 )
-"""Offsets (y, x) of the pixel pairs of a cumulant. None is a pixel with itself."""
+"""Offsets (y, x) of the pixel pairs of a cumulant.
+
+None is a pixel with itself, which would add its noise, or with the next of its row, into which the
+register of an EMCCD smears charge and noise.
+"""
 
 
 def mean_image(mean: FloatImage, background: FloatImage, factor: int) -> FloatImage:
@@ -111,8 +115,8 @@ def second_cumulant(stack: ImageStack) -> FloatImage:
 
     Notes
     -----
-    The covariance of pixels p and p + d shows the emitters around p + d/2 as f(d) · PSF², free of
-    camera noise for d ≠ 0. The distance factor f is the same everywhere, so the means
+    The covariance of different pixels p and p + d shows the emitters around p + d/2 as f(d) · PSF²,
+    free of camera noise. The distance factor f is the same everywhere, so the means
     of the covariances over the field have its ratios. Each point is the least-squares value
     Σ f C / Σ f² of all pairs around it.
     """

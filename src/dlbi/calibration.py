@@ -112,21 +112,15 @@ def estimate_psf(stack: ImageStack) -> PsfEstimate:
     if stack.n_frames < MIN_BLOCKS * MIN_BLOCK_FRAMES or min(stack.grid.shape) < MIN_SIDE_PX:
         return _unidentified("it needs at least 16 frames of 12×12 pixels")
     covariance = blinking_covariance(stack)
-    rough = _fit(_Curve.of(covariance, _FIRST_REACH_PX))
-    whole = _Curve.of(covariance, REACH_SIGMA * (rough.sigma_px if rough else 0.0))
-    core = _Curve.of(covariance, CORE_SIGMA * (rough.sigma_px if rough else 0.0))
-    fit = _fit(whole)
-    if fit is None:
+    fits = _fits(covariance)
+    if fits is None:
         return _unidentified("neighbouring pixels do not blink together")
-    near = fit.sigma_px
-    others = [_fit(core, sigmas=near), _fit(whole, sigmas=near, halo_range=FREE_HALO_RANGE)]
-    border = BORDER_ERROR * fit.sigma_px / min(stack.grid.shape)
-    error_px = np.hypot(
-        _error(fit, [other for other in others if other]), (border + MODEL_ERROR) * fit.sigma_px
-    )
+    sigma_px = fits[0].sigma_px
+    border = BORDER_ERROR * sigma_px / min(stack.grid.shape)
+    error_px = np.hypot(_error(*fits), (border + MODEL_ERROR) * sigma_px)
     pixel = stack.grid.pixel_size_nm
-    fwhm, error = (float(s * FWHM_PER_SIGMA * pixel) for s in (fit.sigma_px, error_px))
-    reason = _doubt(fwhm, error, pixel) or _noise_doubt(covariance, fit)
+    fwhm, error = (float(s * FWHM_PER_SIGMA * pixel) for s in (sigma_px, error_px))
+    reason = _doubt(fwhm, error, pixel) or _noise_doubt(covariance, fits[0])
     return PsfEstimate(fwhm, error, not reason, reason)
 
 
@@ -139,7 +133,7 @@ def _doubt(fwhm_nm: float, error_nm: float, pixel_size_nm: float) -> str:
     low, high = (limit * pixel_size_nm for limit in PLAUSIBLE_FWHM_PX)
     low = max(low, DIFFRACTION_LIMIT_NM)
     if error_nm > MAX_RELATIVE_ERROR * fwhm_nm:
-        return f"too few or too faint blinks, they give a FWHM of {fwhm_nm:.0f} ± {error_nm:.0f} nm"
+        return f"its blinking gives a FWHM of {fwhm_nm:.0f} ± {error_nm:.0f} nm, too uncertain"
     if not low <= fwhm_nm <= high:
         return f"a FWHM of {fwhm_nm:.0f} nm is outside the plausible {low:.0f} to {high:.0f} nm"
     return ""
@@ -180,10 +174,7 @@ def blinking_covariance(stack: ImageStack) -> BlinkingCovariance:
     n_pairs = np.outer(height - dy, width - np.abs(dx)).astype(np.float64)
     starts, length = _block_plan(stack.n_frames, height * width)
     sums = [_pair_sums(stack.load(slice(start, start + length)), reach) for start in starts]
-    blocks = np.stack(sums) / (n_pairs * (length - 1))
-    if not np.isfinite(blocks).all():
-        raise InputError("the movie holds NaN or infinite values; replace them or leave them out")
-    return BlinkingCovariance(blocks, n_pairs)
+    return BlinkingCovariance(np.stack(sums) / (n_pairs * (length - 1)), n_pairs)
 
 
 def _block_plan(n_frames: int, area_px: int) -> tuple[list[int], int]:
@@ -197,6 +188,8 @@ def _block_plan(n_frames: int, area_px: int) -> tuple[list[int], int]:
 def _pair_sums(frames: FloatImage, reach: int) -> NDArray[np.float64]:
     """Sum over frames and pixel pairs of the product of fluctuations at each offset."""
     mean = frames.mean(axis=0)
+    if not np.isfinite(mean).all():
+        raise InputError("the movie holds NaN or infinite values; replace them or leave them out")
     fluctuation = frames - mean
     patterns, products = _flicker(fluctuation, mean)
     shape = [fft.next_fast_len(n + reach, real=True) for n in mean.shape]
@@ -300,11 +293,11 @@ class _Curve:
         """Weighted terms of the model, (n, 4)."""
         return self.weight[:, None] * _model(self.dy, self.dx, sigma_px, halo)
 
-    def start(self, sigmas: ArrayLike, halos: ArrayLike) -> NDArray[np.float64] | None:
+    def start(self, halos: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Best width, halo and linear terms on a grid; None if no positive PSF fits."""
         target = self.blocks.mean(axis=0)
         best, least = None, np.inf
-        for sigma, halo in product(np.atleast_1d(sigmas), np.atleast_1d(halos)):
+        for sigma, halo in product(_SIGMA_GRID_PX, halos):
             design = self.design(sigma, halo)
             linear = np.linalg.lstsq(design, target)[0]
             misfit = float(((design @ linear - target) ** 2).sum())
@@ -322,14 +315,20 @@ class _Fit(NamedTuple):
     influence: NDArray[np.float64]
 
 
-def _fit(
-    curve: _Curve,
-    *,
-    sigmas: ArrayLike = _SIGMA_GRID_PX,
-    halo_range: tuple[float, float] = HALO_RANGE,
-) -> _Fit | None:
-    """Least squares, started from the best of the widths `sigmas`; None if no positive PSF fits."""
-    start = curve.start(sigmas, np.quantile(halo_range, [0.02, 0.5, 0.98]))
+def _fits(covariance: BlinkingCovariance) -> tuple[_Fit, _Fit, _Fit] | None:
+    """The fit, that of the core alone, and that with a halo of either sign; None if one fails."""
+    rough = _fit(_Curve.of(covariance, _FIRST_REACH_PX))
+    if rough is None:
+        return None
+    whole = _Curve.of(covariance, REACH_SIGMA * rough.sigma_px)
+    fit, free = _fit(whole), _fit(whole, FREE_HALO_RANGE)
+    core = _fit(_Curve.of(covariance, CORE_SIGMA * rough.sigma_px))
+    return (fit, core, free) if fit and core and free else None
+
+
+def _fit(curve: _Curve, halo_range: tuple[float, float] = HALO_RANGE) -> _Fit | None:
+    """Least squares; None if no positive PSF fits."""
+    start = curve.start(np.quantile(halo_range, [0.02, 0.5, 0.98]))
     if start is None:
         return None
     target = curve.blocks.mean(axis=0)
@@ -346,7 +345,7 @@ def _fit(
     return _Fit(sigma, halo, result.x[2:] * curve.scale, influence)
 
 
-def _error(fit: _Fit, alternatives: list[_Fit]) -> float:
+def _error(fit: _Fit, *alternatives: _Fit) -> float:
     """Standard error of the width: scatter over blocks, and misfit of the model.
 
     An alternative fit that differs beyond its scatter bounds the misfit: a uniform law up to the
@@ -365,10 +364,10 @@ def _error(fit: _Fit, alternatives: list[_Fit]) -> float:
 
 
 def _noise_doubt(covariance: BlinkingCovariance, fit: _Fit) -> str:
-    """Whether what remains at distance 0 is white noise; filtered frames have none.
+    """Why what remains at distance 0 is not the noise of raw frames; empty if it is.
 
-    The second difference along y and x of white noise keeps its variance (the weights have unit
-    norm); that of smoothed noise has next to none.
+    Second differences along y and x, scaled to keep the variance of white noise, leave next to
+    nothing of smoothed noise.
     """
     dy, dx = np.mgrid[:3, -2:3]
     measured = covariance.blocks.mean(axis=0)[:3, covariance.reach + np.arange(-2, 3)]

@@ -145,8 +145,8 @@ def second_cumulant(stack: ImageStack) -> FloatImage:
 def _covariances(stack: ImageStack) -> dict[tuple[int, int], NDArray[np.float64]]:
     """Covariance of the pixels (y, x) and (y + dy, x + dx) in the field for each of `PAIRS`.
 
-    Each block of frames has its own mean, so that bleaching is no fluctuation, and each frame
-    too: what changes everywhere at once is illumination.
+    Each block of frames has its own mean, so that bleaching is no fluctuation, and each frame its
+    median: a change of most pixels at once is background.
     """
     height, width = stack.grid.shape
     inside = [(dy, dx) for dy, dx in PAIRS if dy < height and abs(dx) < width]
@@ -155,7 +155,7 @@ def _covariances(stack: ImageStack) -> dict[tuple[int, int], NDArray[np.float64]
     for start, stop in pairwise(edges):
         frames = stack.load(slice(start, stop))
         change = frames - frames.mean(axis=0)
-        change -= change.mean(axis=(1, 2), keepdims=True)
+        change -= np.median(change, axis=(1, 2), keepdims=True)
         for (dy, dx), total in sums.items():
             here = change[:, : height - dy, max(0, -dx) : width - max(0, dx)]
             there = change[:, dy:, max(0, dx) : width - max(0, -dx)]

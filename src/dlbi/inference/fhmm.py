@@ -17,7 +17,7 @@ c = β Σ_p w h R and the energy G = β Σ_p w h², integrating over u gives
 
 and u given the frame is normal with mean (a + V c)/(1 + V G) and variance V/(1 + V G). Light is
 positive: below the c at which that mean reaches `MIN_LIGHT_SHARE` · a, ℓ continues along its
-tangent and u stays there. β is the likelihood temperature: 1 is the exact posterior, ½ mixes
+tangent and u stays there. β is the likelihood temperature: 1 is the exact posterior, less mixes
 faster.
 """
 

@@ -46,12 +46,12 @@ class Schedule:
     n_burn_in : int
         First sweeps, not kept; parameters of the prior are learnt here.
     beta : float
-        Likelihood temperature; 1 is the exact posterior, ½ mixes faster.
+        Likelihood temperature; 1 is the exact posterior, less mixes faster.
     """
 
     n_sweeps: int = 60
     n_burn_in: int = 20
-    beta: float = 0.5
+    beta: float = 0.7
 
 
 @dataclass(frozen=True, slots=True)

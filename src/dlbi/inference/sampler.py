@@ -68,7 +68,7 @@ class Sampler:
         the field on every side, to the camera.
     prior : Prior
     beta : float
-        Likelihood temperature; 1 is the exact posterior, ½ mixes faster.
+        Likelihood temperature; 1 is the exact posterior, less mixes faster.
     seed : int
     """
 

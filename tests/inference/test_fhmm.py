@@ -12,19 +12,15 @@ from dlbi.core.photophysics import BLEACHED, DARK, EMITTING, BlinkingChain
 from dlbi.core.rng import stream_key
 from dlbi.inference.fhmm import (
     MIN_LIGHT_SHARE,
-    Field,
-    Guide,
-    Physics,
-    Slots,
     _count,
     _draw_flux,
     _draw_light,
     _explain,
-    _scratch,
     log_ratio_reference,
     subtract_emitters,
     sweep_tile,
 )
+from dlbi.inference.state import Field, Guide, Physics, Slots, new_scratch
 
 SIGMA, HALF = 1.12, 3
 CHAIN = BlinkingChain(0.4, 0.3, 0.01)
@@ -130,7 +126,7 @@ class OneTile:
 def explained(residual, weight, y, x, flux, physics, own_light=None):
     """ℓ of the kernel, its scratch arrays and the energy G; `own_light` is out of the residual."""
     n_frames = residual.shape[2]
-    scratch = _scratch(physics.half, n_frames)
+    scratch = new_scratch(physics.half, n_frames)
     y0, x0 = (int(np.floor(c + 0.5)) - physics.half for c in (y, x))
     fill_profile(y, physics.sigma, y0, scratch.gy)
     fill_profile(x, physics.sigma, x0, scratch.gx)
@@ -218,7 +214,7 @@ def test_slope_of_the_log_ratio_is_the_mean_light_and_never_below_the_least(cv):
 
 
 def drawn_light(energy, c, cv, n):
-    scratch = _scratch(HALF, n)
+    scratch = new_scratch(HALF, n)
     scratch.matched[:] = c
     scratch.on[:] = 1.0
     scratch.on[::5] = 0.0
@@ -386,14 +382,3 @@ def test_two_emitters_closer_than_a_pixel_find_their_places_by_their_blinking(kn
     assert share > 0.8
     np.testing.assert_allclose(np.mean([p for p, _ in pairs], axis=0), PAIR, atol=0.2)
     assert np.mean((np.mean([path for _, path in pairs], axis=0) > 0.5) == on) > 0.9
-
-
-@pytest.mark.xfail(
-    strict=True, reason="one emitter at a time is visited, so a merged pair has no way to split"
-)
-def test_one_emitter_with_the_light_of_two_splits(known_movie):
-    middle = PAIR.mean(axis=0, keepdims=True)
-    share, _, _ = swept_pair(
-        known_movie, lambda movie: (middle, movie.light.sum(axis=0, keepdims=True))
-    )
-    assert share > 0.5

@@ -157,9 +157,6 @@ def test_camera_noise_and_offset_do_not_change_the_contrast(known_movie):
     assert loud == pytest.approx(quiet, rel=0.05)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the common decay of a structured image within a block counts as blinking"
-)
 def test_bleaching_does_not_change_the_contrast(known_movie):
     """Three lines of 1500 fluorophores, 2 % bleaching a frame: within 10 % over three movies."""
     alive, dying = (

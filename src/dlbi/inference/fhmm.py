@@ -24,7 +24,6 @@ faster.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +42,7 @@ from dlbi.core.kernels import (
 )
 from dlbi.core.optics import integrated_profile
 from dlbi.inference.hmm import backward, exponentials, forward
+from dlbi.inference.state import Field, Guide, Physics, Scratch, Slots, new_scratch
 
 MAX_MOVE_PX = 0.4
 """Largest position step of one visit, camera pixels."""
@@ -54,105 +54,6 @@ MIN_LIGHT_SHARE = 0.15
 """Least light of an emitting frame, as a share of the emitter's flux."""
 
 _PLACE, _PATH, _LIGHT, _MOVE, _FLUX, _DECIDE = range(6)
-
-
-class Slots(NamedTuple):
-    """The table of fluorophores, one row a slot; rows that are not alive are free.
-
-    Parameters
-    ----------
-    alive : ndarray, (K,), uint8
-    y, x : ndarray, (K,), float64
-        Position, padded camera pixels.
-    flux : ndarray, (K,), float32
-        Mean light of an emitting frame.
-    light : ndarray, (K, T), float32
-        Light in each frame; zero where not emitting.
-    bleach_frame : ndarray, (K,), int32
-        First bleached frame; T if none.
-    p_real : ndarray, (K,), float32
-        P(F|R) at the last visit.
-    precision : ndarray, (K, 2), float32
-        1/σ² of y and x.
-    """
-
-    alive: NDArray[np.uint8]
-    y: NDArray[np.float64]
-    x: NDArray[np.float64]
-    flux: NDArray[np.float32]
-    light: NDArray[np.float32]
-    bleach_frame: NDArray[np.int32]
-    p_real: NDArray[np.float32]
-    precision: NDArray[np.float32]
-
-
-class Field(NamedTuple):
-    """What is left to explain, with a padding of zero weight.
-
-    Parameters
-    ----------
-    residual : ndarray, (Y, X, T), float32
-        Movie − background − light of all live emitters.
-    weight : ndarray, (Y, X), float32
-        Inverse noise variance; zero outside the field.
-    """
-
-    residual: NDArray[np.float32]
-    weight: NDArray[np.float32]
-
-
-class Physics(NamedTuple):
-    """Parameters that all fluorophores share.
-
-    Parameters
-    ----------
-    sigma : float
-        PSF width, camera pixels.
-    half : int
-        Half width of the PSF window, camera pixels.
-    beta : float
-        Likelihood temperature.
-    flux_mean, flux_sd : float
-        Prior of the flux.
-    cv : float
-        Coefficient of variation of the light from one emitting frame to the next; > 0.
-    matrix, start : ndarray
-        Blinking chain, (3, 3) and (3,).
-    """
-
-    sigma: float
-    half: int
-    beta: float
-    flux_mean: float
-    flux_sd: float
-    cv: float
-    matrix: NDArray[np.float64]
-    start: NDArray[np.float64]
-
-
-class Guide(NamedTuple):
-    """Where fluorophores are expected, per fine pixel of the padded field.
-
-    Parameters
-    ----------
-    log_prior : ndarray, (fine Y, fine X), float32
-        log of the expected number of emitters.
-    log_odds : ndarray, (fine Y, fine X), float32
-        log of expected emitters ÷ (birth candidates · their density): the prior odds P(F)/P(N).
-    cumulative : ndarray, (n_tiles, fine pixels of a tile), float32
-        Cumulative candidate density of each tile, row by row, ending with 1.
-    factor : int
-        Fine pixels per camera pixel.
-    tile_px, n_columns : int
-        Side of a tile in camera pixels; tiles per row.
-    """
-
-    log_prior: NDArray[np.float32]
-    log_odds: NDArray[np.float32]
-    cumulative: NDArray[np.float32]
-    factor: int
-    tile_px: int
-    n_columns: int
 
 
 def log_ratio_reference(
@@ -195,43 +96,6 @@ def log_ratio_reference(
     )
 
 
-class _Scratch(NamedTuple):
-    gy: NDArray[np.float64]
-    gx: NDArray[np.float64]
-    dy: NDArray[np.float64]
-    dx: NDArray[np.float64]
-    new_gy: NDArray[np.float64]
-    new_gx: NDArray[np.float64]
-    matched: NDArray[np.float32]
-    ratio: NDArray[np.float32]
-    normal: NDArray[np.float32]
-    bits: NDArray[np.int32]
-    floats: NDArray[np.float32]
-    states: NDArray[np.float64]
-    u: NDArray[np.float64]
-    after_on: NDArray[np.bool_]
-    after_dark: NDArray[np.bool_]
-    on: NDArray[np.float32]
-    old: NDArray[np.float32]
-    new: NDArray[np.float32]
-    received: NDArray[np.float64]
-
-
-@kernel
-def _scratch(half: int, n_frames: int) -> _Scratch:
-    n = 2 * half + 1
-    bits = np.empty(n_frames, np.int32)
-    return _Scratch(
-        np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n),
-        np.empty(n_frames, np.float32), np.empty(n_frames, np.float32),
-        np.empty(n_frames, np.float32), bits, bits.view(np.float32),
-        np.empty((3, n_frames)), np.empty(n_frames),
-        np.empty(n_frames, np.bool_), np.empty(n_frames, np.bool_),
-        np.empty(n_frames, np.float32), np.zeros(n_frames, np.float32),
-        np.empty(n_frames, np.float32), np.empty((n, n)),
-    )  # fmt: skip
-
-
 @kernel
 def sweep_tile(
     key: np.uint64,
@@ -262,7 +126,7 @@ def sweep_tile(
     counts : ndarray, (8,), float64
         Added to: transitions E→E, E→D, D→E, D→D, D→B and first-frame states E, D, B.
     """
-    scratch = _scratch(physics.half, field.residual.shape[2])
+    scratch = new_scratch(physics.half, field.residual.shape[2])
     for i in range(order.size - 1, 0, -1):
         j = int(uniform(key, np.uint64(i)) * (i + 1))
         order[i], order[j] = order[j], order[i]
@@ -303,7 +167,7 @@ def _visit(
     guide: Guide,
     decide: bool,
     counts: F64,
-    scratch: _Scratch,
+    scratch: Scratch,
 ) -> None:
     half, residual = physics.half, field.residual
     y, x, a = slots.y[s], slots.x[s], float(slots.flux[s])
@@ -356,7 +220,7 @@ def _visit(
 
 @kernel
 def _explain(
-    field: Field, physics: Physics, y0: int, x0: int, a: float, scratch: _Scratch
+    field: Field, physics: Physics, y0: int, x0: int, a: float, scratch: Scratch
 ) -> tuple[float, float]:
     """Evidence log P(R|F)/P(R|N) of a fluorophore, its filtered states, c and the energy G."""
     matched, gy, gx, old = scratch.matched, scratch.gy, scratch.gx, scratch.old
@@ -390,7 +254,7 @@ def _explain(
 
 @kernel
 def _draw_light(
-    key: np.uint64, a: float, energy: float, physics: Physics, scratch: _Scratch
+    key: np.uint64, a: float, energy: float, physics: Physics, scratch: Scratch
 ) -> float:
     """Light of every emitting frame into `new`; returns its sum."""
     variance = (physics.cv * a) ** 2
@@ -432,7 +296,7 @@ def _move(
     field: Field,
     physics: Physics,
     guide: Guide,
-    scratch: _Scratch,
+    scratch: Scratch,
 ) -> tuple[float, float]:
     """Draw the position from its linearised Gaussian conditional; accept by the prior ratio.
 

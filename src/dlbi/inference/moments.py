@@ -25,7 +25,8 @@ from dlbi.core.photophysics import BlinkingChain
 from dlbi.forward import BandedMatrix, Projection
 
 BLOCK_FRAMES = 40
-"""Cumulants are taken within blocks of frames, which removes bleaching, drift and slow haze."""
+"""Cumulants are taken within blocks of frames, each pixel without its linear trend, which removes
+bleaching, drift and slow haze."""
 
 N_GROUPS = 8
 PRIOR_SD_LOG_Q = (0.6, 0.4)
@@ -111,7 +112,7 @@ def blinking_moments(
         [
             _block_cumulants(stack.load(slice(a, b)), second, third)
             for a, b in pairwise(edges)
-            if b - a >= 3
+            if b - a >= 4
         ]
     ).reshape(-1, 2)
     if not len(found):
@@ -147,7 +148,7 @@ def _block_cumulants(
 ) -> tuple[float, float]:
     """Least-squares second and third cumulant of one block, in units of the templates."""
     n = len(frames)
-    d = frames - frames.mean(axis=0)
+    d = _detrended(frames)
     # A change common to the whole field is illumination, not blinking.
     d -= d.mean(axis=(1, 2), keepdims=True)
     pairs = [
@@ -160,9 +161,18 @@ def _block_cumulants(
     side = right * below
     triples = [np.einsum("tyx,tyx->yx", side, corner), np.einsum("tyx,tyx->yx", side, opposite)]
     return (
-        _slope(pairs, second) / (n - 1),
-        _slope(triples, third) * n / ((n - 1) * (n - 2)),
+        _slope(pairs, second) / (n - 2),
+        _slope(triples, third) * n / ((n - 2) * (n - 3)),
     )
+
+
+def _detrended(frames: FloatImage) -> FloatImage:
+    """Frames without the mean and the linear trend of each pixel: bleaching is no blinking."""
+    n = len(frames)
+    time = np.linspace(-1.0, 1.0, n, dtype=np.float32)
+    d = frames - frames.mean(axis=0)
+    trend = np.einsum("t,tyx->yx", time, d) / np.float32((time**2).sum())
+    return np.asarray(d - time[:, None, None] * trend, np.float32)
 
 
 def _slope(measured: list[FloatImage], template: list[FloatImage]) -> float:

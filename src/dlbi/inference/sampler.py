@@ -15,7 +15,8 @@ from dlbi.core.kernels import F64, mix
 from dlbi.core.photophysics import EMITTING, BlinkingChain
 from dlbi.core.rng import stream, stream_key
 from dlbi.forward import Projection
-from dlbi.inference.fhmm import Field, Guide, Physics, Slots, subtract_emitters, sweep_tile
+from dlbi.inference.fhmm import subtract_emitters, sweep_tile
+from dlbi.inference.state import Field, Guide, Physics, Slots
 
 CANDIDATE_SHARE = 0.6
 """Birth candidates per expected emitter of a tile and sweep."""

@@ -47,7 +47,7 @@ def test_every_method_returns_a_complete_image(movie, method):
     assert (result.emitters is not None) == (method == "bayes")
 
 
-@pytest.mark.parametrize("method", ["mean", "rl", "bayes"])
+@pytest.mark.parametrize("method", METHODS)
 def test_images_carry_the_light_of_the_movie(movie, method):
     light = movie.stack.mean() - np.median(movie.stack.mean())
     assert run(movie, method=method).mean.sum() == pytest.approx(light.sum(), rel=0.25)

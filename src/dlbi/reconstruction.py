@@ -121,15 +121,13 @@ def reconstruct(
     fine = stack.grid.refine(upscaling)
     start = None if guide is None else _with_margin(guide, fine, upscaling)
     record: dict[str, Any] = {"method": method, "seed": root_seed(rng), "upscaling": upscaling}
-    if method == "sofi":
-        return Reconstruction(sofi2(stack, upscaling), fine, provenance=record)
     movie = _measure(stack)
     record["noise"] = movie.noise._asdict()
-    if method == "mean":
+    if method in ("mean", "sofi"):
         image = mean_image(movie.mean, movie.background.haze, upscaling)
-        return Reconstruction(
-            image, fine, background=movie.background.haze, provenance=record
-        )  # fmt: skip
+        if method == "sofi":
+            image = _with_light_of(image, sofi2(stack, upscaling))
+        return Reconstruction(image, fine, background=movie.background.haze, provenance=record)
     psf, record["psf"] = _psf_of(stack, psf)
     projection = Projection(stack.grid.pad(MARGIN_PX).refine(upscaling), stack.grid, psf)
     report = progress or _silent
@@ -320,6 +318,13 @@ def _with_margin(guide: FloatImage | None, fine: PixelGrid, upscaling: int) -> F
             f"(×{upscaling} of the movie), got shape {guide.shape}"
         )
     return np.pad(guide, MARGIN_PX * upscaling, mode="edge")
+
+
+def _with_light_of(reference: FloatImage, image: FloatImage) -> FloatImage:
+    """An image of arbitrary unit, scaled to the light of the reference."""
+    total = float(image.sum(dtype=np.float64))
+    share = float(reference.sum(dtype=np.float64)) / total if total > 0 else 0.0
+    return image * np.float32(share)
 
 
 def _without_margin(image: FloatImage, upscaling: int) -> FloatImage:

@@ -323,29 +323,49 @@ def cramer_rao_px(light, y, x, noise, shape):
     return noise / np.sqrt((light**2).sum() * np.array([(dy**2).sum(), (dx**2).sum()]))
 
 
-@pytest.mark.parametrize("beta", [1.0, 0.5])
-def test_positions_of_isolated_emitters_reach_the_cramer_rao_bound(known_movie, beta):
-    """Posterior width is bound/√β within 5 %; errors of 25 emitters are unbiased and as wide."""
-    n, shape, noise = 5, (5 * ISOLATED_PX, 5 * ISOLATED_PX), 10.0
-    rng = np.random.default_rng(2)
-    y, x = (np.mgrid[:n, :n].reshape(2, -1) + 0.5) * ISOLATED_PX + rng.uniform(-1, 1, (2, n * n))
+def sampled_positions(known_movie, y, x, shape, beta):
+    """Sampled positions of isolated emitters (sweeps, N, 2), their bounds and stated deviations."""
+    noise = 10.0
     movie = known_movie(y, x, shape, 40, chain=BlinkingChain(0.4, 0.3), flux=300.0, noise=noise)
     physics = physics_of(flux_mean=300.0, flux_sd=30.0, beta=beta)
-    tile = OneTile(movie.frames, noise, physics, expected=25.0, n_slots=25, n_candidates=0)
-    tile.place(y + 0.25, x - 0.25, 300.0, movie.light.astype(np.float32))
+    tile = OneTile(movie.frames, noise, physics, expected=25.0, n_slots=len(y), n_candidates=0)
+    tile.place(y + 0.15, x - 0.15, 300.0, movie.light.astype(np.float32))
     samples = []
     for _ in range(330):
         tile.sweep(decide=False)
         samples.append(tile.positions)
-    samples = np.array(samples[30:])
-    bound = np.array([cramer_rao_px(*e, noise, shape) for e in zip(movie.light, y, x, strict=True)])
+    bound = [cramer_rao_px(*e, noise, shape) for e in zip(movie.light, y, x, strict=True)]
+    return np.array(samples[30:]), np.array(bound), 1 / np.sqrt(tile.slots.precision)
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+def test_positions_of_isolated_emitters_reach_the_cramer_rao_bound(known_movie, beta):
+    """Posterior width is bound/√β within 5 %; errors of 25 emitters are unbiased and as wide."""
+    n, rng = 5, np.random.default_rng(2)
+    y, x = (np.mgrid[:n, :n].reshape(2, -1) + 0.5) * ISOLATED_PX + rng.uniform(-1, 1, (2, n * n))
+    side = n * ISOLATED_PX
+    samples, bound, stated = sampled_positions(known_movie, y, x, (side, side), beta)
     width = samples.std(axis=0) / bound * np.sqrt(beta)
     assert 0.95 < width.mean() < 1.05
     z = (samples.mean(axis=0) - np.column_stack([y, x])) / bound
     assert abs(z.mean()) * np.sqrt(z.size) < 4.5
     assert 1e-4 < chi2.sf((z**2).sum(), z.size) < 1 - 1e-4
-    stated = 1 / np.sqrt(tile.slots.precision) / bound * np.sqrt(beta)
-    assert stated.mean() == pytest.approx(1.0, abs=0.05)
+    assert (stated / bound * np.sqrt(beta)).mean() == pytest.approx(1.0, abs=0.05)
+
+
+def test_positions_on_the_border_are_unbiased(known_movie):
+    """Half of the PSF is cut off; 20 emitters, |z| of the mean and χ² of the errors inwards."""
+    n, rng = 5, np.random.default_rng(3)
+    side = n * ISOLATED_PX
+    along = (np.arange(n) + 0.5) * ISOLATED_PX
+    near, far = np.full(n, -0.3), np.full(n, side - 0.7)
+    y = np.concatenate([near, far, along, along])
+    x = np.concatenate([along, along, near, far]) + rng.uniform(-0.1, 0.1, 4 * n)
+    samples, bound, _ = sampled_positions(known_movie, y, x, (side, side), 1.0)
+    z = (samples.mean(axis=0) - np.column_stack([y, x])) / bound
+    inwards = np.concatenate([z[:n, 0], -z[n : 2 * n, 0], z[2 * n : 3 * n, 1], -z[3 * n :, 1]])
+    assert abs(inwards.mean()) * np.sqrt(inwards.size) < 4.5
+    assert chi2.sf((inwards**2).sum(), inwards.size) > 1e-4
 
 
 PAIR = np.array([[7.72, 7.18], [7.08, 7.82]])

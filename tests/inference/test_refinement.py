@@ -178,6 +178,15 @@ def test_workers_do_not_change_the_result(prepared):
     assert steps == [(k + 1, 8) for k in range(8)]
 
 
+def test_a_wrong_noise_level_is_found(prepared, results):
+    """Half the noise variance given: the scale is twice as large within 10 %."""
+    wrong = refine(
+        prepared.frames, 0.5 * prepared.variance, prepared.guide, prepared.moments,
+        prepared.projection, chain=CHAIN, schedule=SCHEDULE, seed=1,
+    )  # fmt: skip
+    assert wrong.noise_scale == pytest.approx(2.0 * results[0].noise_scale, rel=0.1)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_noise_alone_shows_no_structure(seed, rings):
     """The light found is what chance leaves in the mean image, and no test calls it light.

@@ -10,7 +10,15 @@ from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
 from dlbi.core.photophysics import BlinkingChain
 from dlbi.forward import Projection
-from dlbi.inference.moments import BlinkingMoments, blinking_moments, chain_with, skewness
+from dlbi.inference.moments import (
+    BlinkingMoments,
+    _detrended,
+    _third_moment_factor,
+    blinking_moments,
+    chain_with,
+    skewness,
+    with_bleaching,
+)
 
 SIDE, FLUX, CV = 24, 100.0, 0.3
 fractions = st.floats(0.01, 0.95)
@@ -184,3 +192,28 @@ def test_chain_with_another_on_fraction_keeps_the_rest(q, off, bleaching):
         assert found.steady_on_fraction == pytest.approx(q)
     else:
         assert found.dark_to_emitting == pytest.approx(0.95 - bleaching)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.005, 0.02])
+def test_bleaching_is_read_off_the_decay_of_the_light(rate):
+    chain = BlinkingChain(0.79, 0.305, 0.005)
+    light = 3.0 * BlinkingChain(0.79, 0.305, rate).on_fraction(200)
+    found = with_bleaching(chain, light)
+    assert found.dark_to_bleached == pytest.approx(max(rate, 5e-4), abs=2e-4)
+    assert found.emitting_to_dark == chain.emitting_to_dark
+    assert found.dark_to_emitting == chain.dark_to_emitting
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_is_no_decay(seed):
+    light = np.random.default_rng(seed).normal(0.0, 1.0, 200)
+    assert with_bleaching(BlinkingChain(0.79, 0.305, 0.005), light).dark_to_bleached == 5e-4
+
+
+@pytest.mark.parametrize("n", [5, 12, 40])
+def test_third_cumulant_is_unbiased_after_detrending(n):
+    """Skewed independent noise in 60 000 pixels: |z| of the mean third moment ≤ 4.5."""
+    noise = np.random.default_rng(n).exponential(size=(n, 250, 240)).astype(np.float32)
+    noise += np.linspace(0, 5, n, dtype=np.float32)[:, None, None]
+    third = (_detrended(noise).astype(np.float64) ** 3).sum(axis=0) / _third_moment_factor(n)
+    assert abs(third.mean() - 2.0) < 4.5 * third.std() / np.sqrt(third.size)

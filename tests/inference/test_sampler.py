@@ -11,7 +11,7 @@ from dlbi.core.optics import GaussianPSF
 from dlbi.core.photophysics import BlinkingChain
 from dlbi.forward import Projection
 from dlbi.inference.deconvolution import richardson_lucy
-from dlbi.inference.sampler import CANDIDATE_SHARE, Prior, Sampler
+from dlbi.inference.sampler import Prior, Sampler
 
 CHAIN = BlinkingChain(0.4, 0.3, 0.01)
 NOISE = 10.0
@@ -146,16 +146,10 @@ def test_without_data_the_number_of_emitters_has_the_mean_of_the_prior(blind):
     assert abs(numbers.mean() - 200.0) < 4.5 * np.sqrt(200.0 / independent_draws(numbers, 1))
 
 
-def test_without_data_the_number_of_emitters_varies_as_births_and_deaths_make_it(blind):
-    """Variance ÷ mean is (1 + c)/(2 + c) for c candidates per expected emitter, ± 4.5 · √(2/n).
-
-    An emitter stays with s = 1/(1 + c), a candidate is born with the same s; the variance v of
-    n′ = Binomial(n, s) + Binomial(cK, s) is stationary at v = s² v + s (1 − s)(1 + c) K. Many
-    candidates would make it Poisson.
-    """
+def test_without_data_the_number_of_emitters_varies_like_poisson(blind):
+    """Variance ÷ mean is 1 within 4.5 standard errors √(2/n)."""
     _, numbers, _ = blind
-    expected = (1 + CANDIDATE_SHARE) / (2 + CANDIDATE_SHARE)
-    ratio = numbers.var() / 200.0 / expected
+    ratio = numbers.var() / 200.0
     assert abs(ratio - 1.0) < 4.5 * np.sqrt(2.0 / independent_draws(numbers, 2))
 
 

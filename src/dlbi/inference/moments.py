@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array
 
 from dlbi.core.images import FloatImage, ImageStack
@@ -28,13 +29,15 @@ BLOCK_FRAMES = 40
 """Cumulants are taken within blocks of frames, each pixel without its linear trend, which removes
 bleaching, drift and slow haze."""
 
-N_GROUPS = 8
 PRIOR_SD_LOG_Q = (0.6, 0.4)
 """Spread of log q below and above the expected one. Rare emission is believed more readily: too
 many emitters cost little, too few merge neighbours."""
 
 MODEL_SD = 0.2
 MIN_Q, MAX_Q = 0.003, 0.6
+MIN_BLEACHING, MAX_BLEACHING = 5e-4, 0.1
+DECAY_SIGMA = 3.0
+"""Standard errors by which a decay must beat constant light to count as bleaching."""
 
 
 class BlinkingMoments(NamedTuple):
@@ -86,6 +89,39 @@ def chain_with(on_fraction: float, chain: BlinkingChain) -> BlinkingChain:
     off = chain.emitting_to_dark
     on = off * on_fraction / (1.0 - on_fraction)
     return BlinkingChain(off, min(on, 0.95 - chain.dark_to_bleached), chain.dark_to_bleached)
+
+
+def with_bleaching(chain: BlinkingChain, light: NDArray[np.floating]) -> BlinkingChain:
+    """The chain whose bleaching fits the decay of the movie's light best.
+
+    Parameters
+    ----------
+    chain : BlinkingChain
+        Its on-fraction is kept.
+    light : ndarray, (T,)
+        Light of each frame without background, any unit.
+
+    Notes
+    -----
+    Least squares of light ∝ `BlinkingChain.on_fraction` over D→B from 0.0005, which leaves room to
+    learn, to 0.1. A decay of the illumination is read as bleaching too; one that constant light
+    explains as well is not.
+    """
+
+    def bleached(rate: float) -> BlinkingChain:
+        base = BlinkingChain(chain.emitting_to_dark, chain.dark_to_emitting, 0.0)
+        limited = min(rate, 0.99 - base.dark_to_emitting)
+        return BlinkingChain(base.emitting_to_dark, base.dark_to_emitting, limited)
+
+    def misfit(rate: float) -> float:
+        expected = bleached(rate).on_fraction(len(light))
+        scale = (expected @ light) / (expected @ expected)
+        return float(((light - scale * expected) ** 2).sum())
+
+    best = minimize_scalar(misfit, bounds=(MIN_BLEACHING, MAX_BLEACHING), method="bounded")
+    noise = misfit(float(best.x)) / max(len(light) - 2, 1)
+    gained = misfit(MIN_BLEACHING) - misfit(float(best.x))
+    return bleached(float(best.x) if gained > DECAY_SIGMA**2 * noise else MIN_BLEACHING)
 
 
 def blinking_moments(
@@ -147,7 +183,6 @@ def _block_cumulants(
     frames: FloatImage, second: list[FloatImage], third: list[FloatImage]
 ) -> tuple[float, float]:
     """Least-squares second and third cumulant of one block, in units of the templates."""
-    n = len(frames)
     d = _detrended(frames)
     # A change common to the whole field is illumination, not blinking.
     d -= d.mean(axis=(1, 2), keepdims=True)
@@ -161,9 +196,16 @@ def _block_cumulants(
     side = right * below
     triples = [np.einsum("tyx,tyx->yx", side, corner), np.einsum("tyx,tyx->yx", side, opposite)]
     return (
-        _slope(pairs, second) / (n - 2),
-        _slope(triples, third) * n / ((n - 2) * (n - 3)),
+        _slope(pairs, second) / (len(frames) - 2),
+        _slope(triples, third) / _third_moment_factor(len(frames)),
     )
+
+
+def _third_moment_factor(n: int) -> float:
+    """Σ Q³ over all entries of Q, the projection that removes mean and linear trend."""
+    design = np.stack([np.ones(n), np.linspace(-1.0, 1.0, n)], axis=1)
+    q = np.eye(n) - design @ np.linalg.pinv(design)
+    return float((q**3).sum())
 
 
 def _detrended(frames: FloatImage) -> FloatImage:

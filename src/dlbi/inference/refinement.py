@@ -15,7 +15,7 @@ from dlbi.core.emitters import Emitters
 from dlbi.core.images import FloatImage
 from dlbi.core.photophysics import BlinkingChain
 from dlbi.forward import Projection
-from dlbi.inference.moments import BlinkingMoments, chain_with
+from dlbi.inference.moments import BlinkingMoments, chain_with, with_bleaching
 from dlbi.inference.posterior import PosteriorMaps
 from dlbi.inference.sampler import Prior, Sampler
 
@@ -138,6 +138,7 @@ def refine(
     shape = _prior_shape(guide)
     scale = _Scale(float(guide.sum()), moments, MAX_EMITTERS_PER_PX * movie[0].size)
     start = chain_with(moments.on_fraction(chain.steady_on_fraction), chain)
+    start = with_bleaching(start, movie.sum(axis=(1, 2), dtype=np.float64))
     prior = scale.prior(shape, start, float(start.on_fraction(len(movie)).mean()))
     sampler = Sampler(
         movie, np.float32(1.0) / noise_variance, projection=projection, prior=prior,

@@ -162,7 +162,7 @@ class Sampler:
         intensity[o : o + h, o : o + w] = prior.intensity
         expected = _tile_blocks(intensity, side)
         mass = expected.sum(axis=1, dtype=np.float64)
-        self._n_candidates = np.ceil(CANDIDATE_SHARE * mass).astype(np.int64)
+        self._candidate_rate = np.ceil(CANDIDATE_SHARE * mass)
         proposal = _unit_rows(expected)
         if expand:
             near = _unit_rows(_tile_blocks(self._neighbourhood() * (intensity > 0), side))
@@ -171,7 +171,7 @@ class Sampler:
         cumulative = np.cumsum(proposal, axis=1, dtype=np.float64)
         cumulative[:, -1] = 1.0
         with np.errstate(divide="ignore", invalid="ignore"):
-            odds = np.log(expected) - np.log(self._n_candidates[:, None] * proposal)
+            odds = np.log(expected) - np.log(self._candidate_rate[:, None] * proposal)
             log_prior = np.log(intensity)
         odds[expected <= 0] = -np.inf
         self.guide = Guide(
@@ -251,8 +251,11 @@ class Sampler:
     def _tile_order(self, *, births: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Slots grouped by tile and where each group ends."""
         live = self.live
-        n_tiles = self._n_candidates.size
-        candidates = np.repeat(np.arange(n_tiles), self._n_candidates if births else 0)
+        n_tiles = self._candidate_rate.size
+        # A Poisson number of candidates makes the prior of the number of emitters Poisson.
+        rng = stream(self.seed, "candidates", self.sweeps_done)
+        n_candidates = rng.poisson(self._candidate_rate) if births else 0
+        candidates = np.repeat(np.arange(n_tiles), n_candidates)
         if live.size + candidates.size > self.slots.alive.size:
             self.slots = _grown(self.slots, int(1.25 * (live.size + candidates.size)))
         free = np.flatnonzero(self.slots.alive == 0)[: candidates.size]

@@ -142,6 +142,25 @@ def sweep_tile(
 
 
 @kernel
+def sweep_tiles(
+    key: np.uint64,
+    tiles: NDArray[np.int64],
+    order: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    slots: Slots,
+    field: Field,
+    physics: Physics,
+    guide: Guide,
+    decide: bool,
+    counts: F64,
+) -> None:
+    """`sweep_tile` for each of `tiles`, whose slots are order[ends[t] : ends[t + 1]]."""
+    for t in tiles:
+        own = order[ends[t] : ends[t + 1]]
+        sweep_tile(mix(key, np.uint64(t)), t, own, slots, field, physics, guide, decide, counts[t])
+
+
+@kernel
 def _place_candidate(
     key: np.uint64, tile: int, s: int, slots: Slots, physics: Physics, guide: Guide
 ) -> None:

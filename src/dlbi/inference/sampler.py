@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -11,11 +10,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from dlbi.core.images import FloatImage
-from dlbi.core.kernels import F64, mix
+from dlbi.core.kernels import F64
 from dlbi.core.photophysics import EMITTING, BlinkingChain
 from dlbi.core.rng import stream, stream_key
 from dlbi.forward import Projection
-from dlbi.inference.fhmm import subtract_emitters, sweep_tile
+from dlbi.inference.fhmm import subtract_emitters, sweep_tiles
 from dlbi.inference.state import Field, Guide, Physics, Slots
 
 CANDIDATE_SHARE = 0.6
@@ -229,21 +228,24 @@ class Sampler:
         counts = np.zeros((len(ends) - 1, 8))
         key = stream_key(self.seed, "sweep", self.sweeps_done)
 
-        def visit(tiles: Sequence[int]) -> None:
-            for t in tiles:
-                sweep_tile(
-                    np.uint64(mix(key, np.uint64(t))), t, order[ends[t] : ends[t + 1]],
-                    self.slots, self.field, self.physics, self.guide, decide, counts[t],
-                )  # fmt: skip
+        def visit(tiles: NDArray[np.int64]) -> None:
+            sweep_tiles(
+                key, tiles, order, ends, self.slots, self.field, self.physics, self.guide,
+                decide, counts,
+            )  # fmt: skip
 
-        row, column = np.divmod(np.arange(len(ends) - 1), self._n_tiles[1])
+        n_slots = np.diff(ends)
+        row, column = np.divmod(np.arange(n_slots.size), self._n_tiles[1])
         colour = 2 * (row % 2) + column % 2
         for c in range(4):
-            tiles = np.flatnonzero((colour == c) & (np.diff(ends) > 0)).tolist()
+            tiles = np.flatnonzero((colour == c) & (n_slots > 0))
             if executor is None:
                 visit(tiles)
             else:
-                for _ in executor.map(visit, [tiles[i::n_workers] for i in range(n_workers)]):
+                fullest_first = tiles[np.argsort(-n_slots[tiles], kind="stable")]
+                for _ in executor.map(
+                    visit, [fullest_first[i::n_workers] for i in range(n_workers)]
+                ):
                     pass
         self._counts = counts.sum(axis=0)
         self.sweeps_done += 1

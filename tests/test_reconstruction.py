@@ -85,6 +85,27 @@ def test_tiled_fields_join_without_seams(movie, monkeypatch):
     assert max(y.max(), x.max()) < 32 * 160
 
 
+def test_a_masked_part_of_the_field_stays_empty(movie, monkeypatch):
+    frames = np.asarray(movie.stack.data).copy()
+    masked = np.concatenate([frames, np.zeros_like(frames)], axis=2)
+    grid = PixelGrid((32, 64), 160.0)
+    monkeypatch.setattr(reconstruction, "MAX_TILE_VOXELS", 32 * 32 * len(frames))
+    psf = movie.scene.microscope.psf
+    result = reconstruct(ImageStack(masked, grid), psf=psf, quality="preview", rng=5)
+    assert np.isfinite(result.mean).all()
+    assert result.mean[:, 384:].sum() < 1e-3 * result.mean.sum()
+    assert result.p_value[:, 384:].min() > 0.05
+
+
+@pytest.mark.parametrize(("brightness", "identifiable"), [(2.0, True), (0.02, False)])
+def test_the_record_says_whether_single_fluorophores_are_identifiable(brightness, identifiable):
+    structure = draw("bundles", PixelGrid((256, 256), 20.0), np.random.default_rng(12))
+    n = 600 if identifiable else 60_000
+    dim = simulate(structure, custom(n_emitters=n, peak_to_noise=brightness), n_frames=60, rng=12)
+    (tile,) = run(dim).provenance["tiles"]
+    assert tile["identifiable"] is identifiable
+
+
 def test_a_guide_is_used(movie):
     truth = movie.truth(8)
     guide = movie.truth_density(8).density

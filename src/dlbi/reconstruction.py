@@ -219,13 +219,17 @@ def _bayes(
             provenance=record,
         )  # fmt: skip
     moments = blinking_moments(movie.stack, density, projection, light_cv=LIGHT_CV)
-    sampled, std, p_empty = (np.empty(fine.shape, np.float32) for _ in range(3))
+    sampled, std = np.zeros(fine.shape, np.float32), np.zeros(fine.shape, np.float32)
+    p_empty = np.ones(fine.shape, np.float32)
     tiles = plan(camera.shape, max_px=MAX_TILE_VOXELS // movie.stack.n_frames, halo_px=TILE_HALO_PX)
     tables, diagnostics = [], []
     for n, tile in enumerate(tiles):
+        guide = density[_fine_with_margin(tile.outer, f)]
+        if not guide.any():  # a masked part of the field
+            continue
         result = refine(
             movie.signal(tile.outer), movie.variance[tile.outer],
-            density[_fine_with_margin(tile.outer, f)], moments, projection.crop(tile.outer),
+            guide, moments, projection.crop(tile.outer),
             chain=PRESET_CHAIN, schedule=schedule,
             seed=record["seed"] if len(tiles) == 1 else derived_seed(record["seed"], *tile.index),
             n_workers=n_workers,

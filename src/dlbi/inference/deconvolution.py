@@ -41,8 +41,8 @@ def richardson_lucy(
     n_iterations : int
         More iterations are sharper and noisier.
     start : ndarray, fine grid, optional
-        Non-negative guide; it is scaled to the light of the movie. Flat if not given. Structure
-        enters where the guide has none only slowly, so the guide acts as a prior.
+        Non-negative guide; it is scaled to the light of the movie. Flat if not given. Within
+        the reach of the PSF, light enters where the guide has none only slowly.
     progress : callable, optional
         Called with (done, total) iterations.
 

@@ -178,7 +178,7 @@ def refine(
         flux=float(sampler.slots.flux[sampler.live].mean()) if n_live[-1] else 0.0,
         noise_scale=sampler.noise_scale,
         n_live=n_live,
-        identifiable=scale.identifiable,
+        identifiable=float(sampler.prior.intensity.sum(dtype=np.float64)) < 0.999 * scale.most,
     )
 
 
@@ -189,11 +189,6 @@ class _Scale:
     light: float
     moments: BlinkingMoments
     most: float
-
-    @property
-    def identifiable(self) -> bool:
-        flux = self.moments.flux(0.0)
-        return flux > 0 and self.light / flux < self.most
 
     def prior(self, shape: FloatImage, chain: BlinkingChain, on_fraction: float) -> Prior:
         flux = self.moments.flux(chain.steady_on_fraction)

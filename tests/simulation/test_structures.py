@@ -3,9 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
 
 from dlbi.core.errors import InputError, ShapeError
 from dlbi.core.grid import PixelGrid
+from dlbi.simulation import shapes
+from dlbi.simulation.strokes import Canvas
 from dlbi.simulation.structures import (
     KINDS,
     draw,
@@ -59,7 +62,7 @@ def test_drawings_reach_over_every_border(kind):
 
 def test_unknown_kind_lists_the_known():
     with pytest.raises(InputError, match="filaments, bundles"):
-        draw("mitochondria", FIELD)
+        draw("lysosomes", FIELD)
 
 
 def test_sizes_are_physical():
@@ -78,6 +81,68 @@ def test_numbers_grow_with_the_area():
         return np.mean([draw("mesh", grid, s).density.mean() for s in range(20)])
 
     assert light(480) == pytest.approx(light(240), rel=0.4)
+
+
+@pytest.fixture
+def strokes(monkeypatch):
+    """The strokes (curve, brightness) of a drawing, in their order."""
+
+    def of(kind, seed):
+        drawn = []
+
+        class Recorder(Canvas):
+            def line(self, curve, sigma_nm, brightness=1.0):
+                drawn.append((curve, brightness))
+
+            def spots(self, centres, sigma_nm, brightness=1.0):
+                drawn.append((centres, brightness))
+
+        monkeypatch.setattr(shapes, "Canvas", Recorder)
+        KINDS[kind](FIELD, np.random.default_rng(seed))
+        return drawn
+
+    return of
+
+
+def test_outlines_of_mitochondria_are_brighter_than_their_cristae(strokes):
+    outline_level, n_outlines, n_cristae = 0.0, 0, 0
+    for seed in range(10):
+        for curve, level in strokes("mitochondria", seed):
+            if np.allclose(curve[0], curve[-1]):
+                outline_level = level
+                n_outlines += 1
+            else:
+                assert level < 0.8 * outline_level
+                n_cristae += 1
+    assert n_cristae > 8 * n_outlines > 0
+
+
+def test_spokes_of_stars_run_together_below_40_nm(strokes):
+    for seed in range(10):
+        first, second = (curve for curve, _ in strokes("star", seed)[:2])
+        spacing_nm = np.linalg.norm(second - first, axis=1)
+        assert spacing_nm.min() < 40
+        assert spacing_nm.max() > 80
+
+
+def test_chromatin_folds_into_territories(strokes):
+    """Chains extend less than free chains of the least persistence, 100 nm."""
+    extents = []
+    for seed in range(10):
+        for chain, _ in strokes("chromatin", seed):
+            free_nm2 = 100 * 10 * len(chain) / 3
+            extents.append(chain.var(axis=0).sum() / free_nm2)
+    assert np.mean(extents) < 0.6
+
+
+def test_chromatin_has_compact_domains(strokes):
+    """Most chains crowd at places five times as much as elsewhere; even coils reach four times."""
+    contrasts = []
+    for seed in range(20):
+        for chain, _ in strokes("chromatin", seed):
+            crowd = cKDTree(chain).query_ball_point(chain, 60, return_length=True)
+            contrasts.append(np.quantile(crowd, 0.98) / np.quantile(crowd, 0.2))
+    assert np.median(contrasts) > 5
 
 
 def test_natural_preparation_is_the_laplace_magnitude():

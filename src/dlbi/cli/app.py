@@ -24,6 +24,7 @@ from dlbi.cli.doctor import doctor
 from dlbi.cli.evaluate import evaluate
 from dlbi.cli.reconstruct import reconstruct
 from dlbi.cli.simulate import simulate
+from dlbi.cli.train import train
 from dlbi.core.errors import DlbiError
 
 DONE, FAILED, WRONG_INPUT = 0, 1, 2
@@ -40,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (demo, simulate, reconstruct, evaluate, doctor):
+for command in (demo, simulate, reconstruct, evaluate, train, doctor):
     app.command()(command)
 
 

@@ -55,7 +55,7 @@ def simulate(
         typer.Argument(
             metavar="STRUCTURE",
             help="Image file (TIFF, PNG, JPEG), or one of: filaments, bundles, mesh, er, rings, "
-            "points, line_pairs, sketch, texture, haze.",
+            "points, line_pairs, sketch, texture, haze, mitochondria, chromatin, star.",
         ),
     ],
     out: Annotated[

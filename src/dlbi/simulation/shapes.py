@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, laplace
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, laplace
 from scipy.spatial import Voronoi
 
 from dlbi.core.grid import PixelGrid
@@ -25,10 +25,12 @@ from dlbi.simulation.curves import (
     random_curve,
     rotation,
     smooth_field,
+    smooth_noise,
     through,
     wavy_line,
     wobbly_outline,
 )
+from dlbi.simulation.figures import mitochondrion, siemens_star, worm_like_chain
 from dlbi.simulation.strokes import Canvas, Curve
 
 Shape = Callable[[PixelGrid, np.random.Generator], FloatImage]
@@ -151,6 +153,52 @@ def sketch(grid: PixelGrid, rng: np.random.Generator) -> FloatImage:
         bending = rng.uniform(0.2, 2.5)
         stroke = random_curve(rng.uniform(0, _TURN), rng.uniform(800, 6000), bending, rng)
         canvas.line(through(stroke, point, rng), sigma_nm)
+    return canvas.image
+
+
+def mitochondria(grid: PixelGrid, rng: np.random.Generator) -> FloatImage:
+    """Mitochondria: worm-like closed outlines 300–600 nm wide, with dimmer cristae inside."""
+    canvas = Canvas(grid)
+    sigma_nm = rng.uniform(14, 22)
+    for point in points(grid, count(rng.uniform(8, 24), grid, rng), rng):
+        length_nm = np.exp(rng.uniform(np.log(800), np.log(7000)))
+        outline, cristae = mitochondrion(length_nm, rng.uniform(300, 600), rng)
+        shift = point - outline[rng.integers(len(outline))]
+        level = rng.uniform(0.6, 1.0)
+        canvas.line(outline + shift, sigma_nm, level)
+        for crista in cristae:
+            canvas.line(crista + shift, rng.uniform(12, 18), level * rng.uniform(0.3, 0.7))
+    return canvas.image
+
+
+def chromatin(grid: PixelGrid, rng: np.random.Generator) -> FloatImage:
+    """Chromatin: worm-like chains folded into territories, compact where they coil tightly."""
+    canvas = Canvas(grid)
+    open_nm = rng.uniform(100, 200)
+    rarity = rng.uniform(0.3, 1.3)
+    for point in points(grid, count(rng.uniform(10, 35), grid, rng), rng):
+        n = int(rng.integers(500, 3000))
+        compact = _step(smooth_noise(n, 150.0, rng) - rarity, 0.1)
+        chain = worm_like_chain(open_nm * (1 - 0.92 * compact), rng)
+        chain -= rng.uniform(0.5, 0.9) * gaussian_filter1d(chain, 150.0, axis=0)
+        canvas.spots(through(chain, point, rng), 15.0)
+    return canvas.image
+
+
+def star(grid: PixelGrid, rng: np.random.Generator) -> FloatImage:
+    """Resolution targets: spokes and arcs whose spacing grows with the radius from 28–38 nm."""
+    canvas = Canvas(grid)
+    sigma_nm = rng.uniform(10, 15)
+    for point in points(grid, count(rng.uniform(5, 14), grid, rng), rng):
+        n = int(rng.integers(16, 49))
+        inner_nm = n * rng.uniform(28, 38) / _TURN
+        outer_nm = inner_nm * rng.uniform(3, 12)
+        spokes, arcs = siemens_star(n, inner_nm, outer_nm, rng.choice([0.0, 0.5]), rng)
+        curve = spokes[rng.integers(len(spokes))]
+        shift = point - curve[rng.integers(len(curve))]
+        level = rng.uniform(0.5, 1.0)
+        for line in spokes + arcs:
+            canvas.line(line + shift, sigma_nm, level)
     return canvas.image
 
 

@@ -26,6 +26,9 @@ KINDS: dict[str, Shape] = {
     "sketch": shapes.sketch,
     "texture": shapes.texture,
     "haze": shapes.haze,
+    "mitochondria": shapes.mitochondria,
+    "chromatin": shapes.chromatin,
+    "star": shapes.star,
 }
 """Procedural structures by name."""
 

@@ -1,0 +1,6 @@
+"""Whole-field reconstruction: every method behind one function, `reconstruct`."""
+
+from dlbi.reconstruction.pipeline import METHODS as METHODS
+from dlbi.reconstruction.pipeline import QUALITIES as QUALITIES
+from dlbi.reconstruction.pipeline import reconstruct as reconstruct
+from dlbi.reconstruction.pipeline import reconstructor as reconstructor

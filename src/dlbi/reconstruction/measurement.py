@@ -1,0 +1,132 @@
+"""What every method measures on a movie before it reconstructs anything."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dlbi.calibration import estimate_psf
+from dlbi.core.errors import DlbiWarning
+from dlbi.core.images import FloatImage, ImageStack
+from dlbi.core.optics import GaussianPSF
+from dlbi.forward import Projection
+from dlbi.inference.background import Background, estimate_background
+from dlbi.inference.deconvolution import richardson_lucy
+from dlbi.inference.noise import NoiseModel, fit_noise
+from dlbi.learning.observation import Observation, observe
+from dlbi.tiling import Region
+
+MARGIN_PX = 4
+"""Camera pixels around the field in which light may arise."""
+
+RL_ITERATIONS = 200
+
+PRESET_FWHM_NM = 422.0
+"""mEos3.2 in the paper's microscope; taken with a warning if the movie does not show its PSF."""
+
+
+@dataclass(frozen=True, slots=True)
+class Movie:
+    """A movie with what is measured on it once.
+
+    Parameters
+    ----------
+    stack : ImageStack
+    mean : ndarray, (Y, X), counts
+        Time average.
+    noise : NoiseModel
+    background : Background
+    """
+
+    stack: ImageStack
+    mean: FloatImage
+    noise: NoiseModel
+    background: Background
+
+    @property
+    def signal(self) -> FloatImage:
+        """Mean without background, (Y, X), counts."""
+        return self.mean - self.background.haze
+
+    @property
+    def variance(self) -> FloatImage:
+        """Noise variance of one frame, (Y, X), counts²."""
+        return self.noise.variance(self.mean)
+
+    @property
+    def variance_of_mean(self) -> FloatImage:
+        """Noise variance of the mean image, (Y, X), counts²."""
+        return self.noise.variance(self.mean) / np.float32(self.stack.n_frames)
+
+    def frames(self, region: Region) -> FloatImage:
+        """Background-free frames of a region, (T, Y, X), counts."""
+        y, x = region
+        part = self.stack.select(roi=(x.start, y.start, x.stop - x.start, y.stop - y.start))
+        frames = part.load().copy()
+        frames -= self.background.trend[:, None, None]
+        frames -= self.background.haze[region]
+        return frames
+
+
+def measure(stack: ImageStack) -> Movie:
+    """Mean, camera noise and background of a movie."""
+    mean = stack.mean()
+    noise = fit_noise(stack)
+    variance_of_mean = noise.variance(mean) / np.float32(stack.n_frames)
+    return Movie(stack, mean, noise, estimate_background(stack, mean, variance_of_mean))
+
+
+def psf_of(stack: ImageStack, psf: GaussianPSF | None) -> tuple[GaussianPSF, dict[str, Any]]:
+    """The PSF given, measured from the movie or, with a warning, of the preset; and its origin."""
+    if psf is not None:
+        return psf, {"fwhm_nm": psf.fwhm_nm, "origin": "given"}
+    found = estimate_psf(stack)
+    if found.identified:
+        return GaussianPSF(found.fwhm_nm), {
+            "fwhm_nm": found.fwhm_nm,
+            "standard_error_nm": found.standard_error_nm,
+            "origin": "movie",
+        }
+    warnings.warn(
+        f"{found}; FWHM {PRESET_FWHM_NM:.0f} nm (mEos3.2 preset) is taken, "
+        "give yours with --psf-fwhm",
+        DlbiWarning,
+        stacklevel=3,
+    )
+    return GaussianPSF(PRESET_FWHM_NM), {"fwhm_nm": PRESET_FWHM_NM, "origin": "preset"}
+
+
+def projection_of(stack: ImageStack, psf: GaussianPSF, upscaling: int) -> Projection:
+    """The forward model from the fine grid with its margin to the camera."""
+    return Projection(stack.grid.pad(MARGIN_PX).refine(upscaling), stack.grid, psf)
+
+
+def deconvolve(
+    movie: Movie,
+    projection: Projection,
+    *,
+    start: FloatImage | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> FloatImage:
+    """Richardson–Lucy density of the mean image on the fine grid with its margin."""
+    return richardson_lucy(
+        movie.mean, movie.background.haze, projection, n_iterations=RL_ITERATIONS, start=start,
+        progress=progress,
+    )  # fmt: skip
+
+
+def observed(movie: Movie, density: FloatImage, projection: Projection) -> Observation:
+    """What the network sees of a measured movie and its flat-start deconvolution."""
+    return observe(
+        movie.stack,
+        mean=movie.mean,
+        haze=movie.background.haze,
+        trend=movie.background.trend,
+        noise_variance=movie.variance,
+        density=density,
+        projection=projection,
+    )

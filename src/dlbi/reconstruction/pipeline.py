@@ -1,0 +1,251 @@
+"""The whole-field pipeline: a movie passes measurement, guide, network and factorial HMM.
+
+All methods return the same kind of image, so they can be exchanged and compared.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from dlbi.core.emitters import Emitters
+from dlbi.core.errors import DlbiWarning, InputError, ShapeError
+from dlbi.core.grid import PixelGrid
+from dlbi.core.images import FloatImage, ImageStack, Reconstruction, Reconstructor
+from dlbi.core.optics import GaussianPSF
+from dlbi.core.rng import RngLike, root_seed
+from dlbi.inference.classical import mean_image, sofi2
+from dlbi.inference.fusion import product_of_experts, same_relative_std
+from dlbi.inference.refinement import Schedule
+from dlbi.inference.significance import light_z, p_dark, shows_light
+from dlbi.learning.network import UPSCALING as NETWORK_UPSCALING
+from dlbi.learning.network import Network, load_network
+from dlbi.learning.passes import MIN_SIDE_PX as NETWORK_SIDE_PX
+from dlbi.reconstruction.measurement import (
+    MARGIN_PX,
+    RL_ITERATIONS,
+    Movie,
+    deconvolve,
+    measure,
+    projection_of,
+    psf_of,
+)
+from dlbi.reconstruction.prior import disagreement, look, report_disagreement, with_margin
+from dlbi.reconstruction.sampling import sample
+
+METHODS = ("dlbi", "network", "bayes", "rl", "sofi", "mean")
+"""Network and Bayesian refinement (the paper), the network alone, Bayesian refinement alone,
+Richardson–Lucy, second-order SOFI, upscaled mean."""
+
+LEARNED = ("dlbi", "network")
+SAMPLED = ("dlbi", "bayes")
+
+QUALITIES = {
+    "preview": Schedule(n_sweeps=20, n_burn_in=10),
+    "standard": Schedule(n_sweeps=60, n_burn_in=20),
+    "best": Schedule(n_sweeps=150, n_burn_in=30),
+}
+
+MIN_SIDE_PX = 8
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of the stage, the steps done and the steps in all."""
+
+
+def reconstruct(
+    stack: ImageStack,
+    *,
+    method: str = "dlbi",
+    psf: GaussianPSF | None = None,
+    guide: FloatImage | None = None,
+    model: Network | None = None,
+    quality: str = "standard",
+    upscaling: int = 8,
+    rng: RngLike = None,
+    n_workers: int = 1,
+    progress: Progress | None = None,
+) -> Reconstruction:
+    """Reconstruct the structure behind a movie.
+
+    Parameters
+    ----------
+    stack : ImageStack
+        At least 8×8 pixels and 2 frames; 16×16 for the network.
+    method : {"dlbi", "network", "bayes", "rl", "sofi", "mean"}
+    psf : GaussianPSF, optional
+        Measured from the movie if not given; where the movie does not show it, the mEos3.2 preset
+        is taken with a warning.
+    guide : ndarray, (Y·upscaling, X·upscaling), optional
+        Non-negative first guess of the structure for `bayes` and `rl`. Without it both start from
+        a flat image; `dlbi` makes its own with the network.
+    model : Network, optional
+        The network of `dlbi` and `network`; the one that comes with the package if not given.
+    quality : {"preview", "standard", "best"}
+        How long `dlbi` and `bayes` sample.
+    upscaling : int
+        Fine pixels per camera pixel along one axis; the network knows 8 only.
+    rng : int, Generator or None
+        The same seed gives the same result at any number of workers.
+    n_workers : int
+        Threads of the network and the sampler.
+    progress : callable, optional
+        Called with (stage, done, total).
+
+    Returns
+    -------
+    Reconstruction
+        `std` and `p_value` from `dlbi`, `network` and `bayes`; `emitters` from `dlbi` and `bayes`.
+
+    Raises
+    ------
+    InputError, ShapeError
+        If an option or the shape of the movie or guide does not fit.
+
+    References
+    ----------
+    Paper, sections 2.2 and 2.3; docs/paper-map.md lists the deviations.
+    """
+    _check_options(stack, method, quality, upscaling, n_workers, guided=guide is not None)
+    fine = stack.grid.refine(upscaling)
+    start = None if guide is None else _checked_guide(guide, fine, upscaling)
+    record: dict[str, Any] = {"method": method, "seed": root_seed(rng), "upscaling": upscaling}
+    network = (model or load_network()) if method in LEARNED else None
+    movie = measure(stack)
+    record["noise"] = movie.noise._asdict()
+    if method in ("mean", "sofi"):
+        image = mean_image(movie.mean, movie.background.haze, upscaling)
+        if method == "sofi":
+            image = _with_light_of(image, sofi2(stack, upscaling))
+        return Reconstruction(image, fine, background=movie.background.haze, provenance=record)
+    psf, record["psf"] = psf_of(stack, psf)
+    projection = projection_of(stack, psf, upscaling)
+    report = progress or _silent
+    density = deconvolve(movie, projection, start=start, progress=partial(report, "guide"))
+    record |= {"guided": guide is not None, "rl_iterations": RL_ITERATIONS}
+    if method == "rl":
+        image = _without_margin(density, upscaling)
+        return Reconstruction(image, fine, background=movie.background.haze, provenance=record)
+    z = light_z(movie.signal, movie.variance_of_mean, psf.sigma_px(stack.grid.pixel_size_nm))
+    record["largest_light_z"] = float(z.max())
+    if not shows_light(z):
+        return _empty(movie, fine, record)
+    prior = None
+    if network is not None:
+        prior, record["network"] = look(
+            network, movie, density, projection,
+            seed=record["seed"], n_workers=n_workers, progress=partial(report, "network"),
+        )  # fmt: skip
+        record["network"] |= report_disagreement(disagreement(movie, prior.mean, projection))
+        if method == "network":
+            return Reconstruction(
+                prior.mean, fine, std=prior.std, p_value=prior.p_value,
+                background=movie.background.haze, provenance=record,
+            )  # fmt: skip
+        density = deconvolve(
+            movie, projection, start=with_margin(prior.mean, projection),
+            progress=partial(report, "guided deconvolution"),
+        )  # fmt: skip
+    sampled = sample(
+        movie, density, projection,
+        schedule=QUALITIES[quality], seed=record["seed"], n_workers=n_workers,
+        progress=partial(report, "sampling"),
+    )  # fmt: skip
+    record |= sampled.record | {"schedule": asdict(QUALITIES[quality])}
+    expert = _without_margin(density, upscaling) if prior is None else prior.mean
+    image = product_of_experts(sampled.density, expert)
+    p_value = None if prior is None else prior.p_value
+    if p_value is None:
+        p_value = np.maximum(sampled.p_empty, p_dark(z, upscaling))
+    return Reconstruction(
+        image, fine, std=same_relative_std(sampled.std, sampled.density, image), p_value=p_value,
+        emitters=sampled.emitters, background=movie.background.haze, provenance=record,
+    )  # fmt: skip
+
+
+def reconstructor(method: str, **options: Any) -> Reconstructor:
+    """One method as an exchangeable object: ``reconstructor("rl")(stack, generator)``."""
+
+    def run(stack: ImageStack, rng: np.random.Generator) -> Reconstruction:
+        return reconstruct(stack, method=method, rng=rng, **options)
+
+    return run
+
+
+def _empty(movie: Movie, fine: PixelGrid, record: dict[str, Any]) -> Reconstruction:
+    """What is left of a movie without light."""
+    warnings.warn(
+        "no light stands out of the background noise: the reconstruction is empty",
+        DlbiWarning,
+        stacklevel=3,
+    )
+    nothing = np.zeros(fine.shape, np.float32)
+    return Reconstruction(
+        nothing, fine, std=nothing, p_value=np.ones_like(nothing),
+        emitters=Emitters(np.zeros(0), np.zeros(0)), background=movie.background.haze,
+        provenance=record,
+    )  # fmt: skip
+
+
+def _check_options(
+    stack: ImageStack,
+    method: str,
+    quality: str,
+    upscaling: int,
+    n_workers: int,
+    *,
+    guided: bool,
+) -> None:
+    if method not in METHODS:
+        raise InputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if quality not in QUALITIES:
+        raise InputError(f"quality must be one of {', '.join(QUALITIES)}, got {quality!r}")
+    if not 1 <= upscaling <= 16:
+        raise InputError(f"upscaling must lie in 1…16, got {upscaling}")
+    if n_workers < 1:
+        raise InputError(f"the number of workers must be at least 1, got {n_workers}")
+    side = NETWORK_SIDE_PX if method in LEARNED else MIN_SIDE_PX
+    if min(stack.grid.shape) < side:
+        h, w = stack.grid.shape
+        hint = "; bayes needs 8×8" if method in LEARNED else ""
+        raise ShapeError(
+            f"{method} needs a field of at least {side}×{side} camera pixels, got {w}×{h}{hint}"
+        )
+    if method in LEARNED and upscaling != NETWORK_UPSCALING:
+        raise InputError(
+            f"the network refines {NETWORK_UPSCALING} times, not {upscaling}; take method bayes"
+        )
+    if method in LEARNED and guided:
+        raise InputError(
+            f"method {method} takes its guide from the network; give a guide to bayes or rl"
+        )
+
+
+def _checked_guide(guide: FloatImage, fine: PixelGrid, upscaling: int) -> FloatImage:
+    """The guide continued into the margin by its border pixels."""
+    if guide.shape != fine.shape:
+        raise ShapeError(
+            f"the guide must be {fine.shape[1]}×{fine.shape[0]} pixels "
+            f"(×{upscaling} of the movie), got shape {guide.shape}"
+        )
+    return np.pad(guide, MARGIN_PX * upscaling, mode="edge")
+
+
+def _with_light_of(reference: FloatImage, image: FloatImage) -> FloatImage:
+    """An image of arbitrary unit, scaled to the light of the reference."""
+    total = float(image.sum(dtype=np.float64))
+    share = float(reference.sum(dtype=np.float64)) / total if total > 0 else 0.0
+    return image * np.float32(share)
+
+
+def _without_margin(image: FloatImage, upscaling: int) -> FloatImage:
+    m = MARGIN_PX * upscaling
+    return np.ascontiguousarray(image[m:-m, m:-m])
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Report nothing."""

@@ -1,0 +1,133 @@
+"""The network's image of a movie as a prior for the inference (paper 2.2)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from dlbi.core.errors import DlbiWarning
+from dlbi.core.images import FloatImage
+from dlbi.forward import Projection
+from dlbi.learning.network import Network
+from dlbi.learning.prediction import Prediction, out_of_range, predict, predict_frames
+from dlbi.reconstruction.measurement import Movie, observed
+
+DISAGREEMENT = 5.0
+"""Standard errors of the mean image by which the network's image may miss a pixel."""
+
+MODEL_ERROR = 0.05
+"""Share of the signal by which it may miss besides: PSF and background are not known better."""
+
+LARGE_SHARE = 0.10
+"""Share of the field in disagreement from which on the user is told."""
+
+
+def look(
+    network: Network,
+    movie: Movie,
+    density: FloatImage,
+    projection: Projection,
+    *,
+    seed: int,
+    n_workers: int,
+    progress: Callable[[int, int], None],
+) -> tuple[Prediction, dict[str, Any]]:
+    """Show a movie to a network.
+
+    Parameters
+    ----------
+    network : Network
+    movie : Movie
+    density : ndarray, fine grid of the projection, counts
+        Richardson–Lucy estimate.
+    projection : Projection
+    seed, n_workers : int
+        The result depends on the seed only.
+    progress : callable
+        Called with (done, total) passes.
+
+    Returns
+    -------
+    prediction : Prediction
+        In counts per fine pixel and frame, of the field without margin.
+    record : dict
+        For the provenance.
+
+    Warns
+    -----
+    DlbiWarning
+        If the movie leaves the ranges of the training.
+    """
+    record: dict[str, Any] = {"name": network.metadata.name, "sha256": network.sha256}
+    if network.metadata.kind == "paper":
+        raw = predict_frames(
+            network, movie.stack, seed=seed, n_workers=n_workers, progress=progress
+        )
+        return _in_counts(raw, movie), record
+    observation = observed(movie, density, projection)
+    unlike = out_of_range(network.metadata, observation.summary)
+    if unlike:
+        warnings.warn(
+            f"the movie is unlike those the network was trained on: {'; '.join(unlike)}; compare "
+            "with --method bayes",
+            DlbiWarning,
+            stacklevel=3,
+        )
+    record |= {"summary": observation.summary, "out_of_range": unlike}
+    prediction = predict(network, observation, seed=seed, n_workers=n_workers, progress=progress)
+    return prediction, record
+
+
+def disagreement(movie: Movie, prior: FloatImage, projection: Projection) -> FloatImage:
+    """How far the mean image lies from what the network's image predicts, standard errors.
+
+    Parameters
+    ----------
+    movie : Movie
+    prior : ndarray, (Y·f, X·f), counts
+        Image of the field; it is continued into the margin and scaled to the light of the movie.
+    projection : Projection
+
+    Returns
+    -------
+    ndarray, (Y, X)
+        Positive where the movie shows more light. The standard error holds the camera noise of
+        the mean and `MODEL_ERROR` of the signal.
+    """
+    expected = projection.forward(with_margin(prior, projection))
+    signal = movie.signal
+    power = float((expected.astype(np.float64) ** 2).sum())
+    share = max(float((signal * expected).sum(dtype=np.float64)), 0.0) / power if power else 0.0
+    expected = expected * np.float32(share)
+    error = np.sqrt(movie.variance_of_mean + (MODEL_ERROR * np.maximum(signal, expected)) ** 2)
+    return np.asarray((signal - expected) / error, np.float32)
+
+
+def report_disagreement(z: FloatImage) -> dict[str, float]:
+    """Figures for the provenance, and a warning if much of the field disagrees."""
+    share = float((np.abs(z) > DISAGREEMENT).mean())
+    if share > LARGE_SHARE:
+        warnings.warn(
+            f"network and movie disagree in {share:.0%} of the field: the network's image does not "
+            "explain the mean image there; compare with --method bayes",
+            DlbiWarning,
+            stacklevel=3,
+        )
+    return {"share_in_disagreement": share, "rms_z": float(np.sqrt(np.mean(z**2)))}
+
+
+def with_margin(image: FloatImage, projection: Projection) -> FloatImage:
+    """An image of the field continued into the margin of the fine grid by its border pixels."""
+    margin = (projection.fine.shape[0] - image.shape[0]) // 2
+    return np.pad(image, margin, mode="edge")
+
+
+def _in_counts(raw: Prediction, movie: Movie) -> Prediction:
+    """A prediction of arbitrary unit with the light of the movie."""
+    light = float(np.maximum(movie.signal, 0.0).sum(dtype=np.float64))
+    total = float(raw.mean.sum(dtype=np.float64))
+    share = np.float32(light / total if total > 0 else 0.0)
+    return Prediction(raw.mean * share, raw.std * share, raw.p_value)

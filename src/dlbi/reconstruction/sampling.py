@@ -1,0 +1,134 @@
+"""The factorial HMM over a whole field: tile by tile, so that memory is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from dlbi.core.emitters import Emitters
+from dlbi.core.images import FloatImage
+from dlbi.core.photophysics import BlinkingChain
+from dlbi.core.rng import derived_seed
+from dlbi.forward import Projection
+from dlbi.inference.fusion import density_bandwidth
+from dlbi.inference.moments import blinking_moments
+from dlbi.inference.refinement import Schedule, refine
+from dlbi.reconstruction.measurement import MARGIN_PX, Movie
+from dlbi.tiling import Region, plan, scale
+
+PRESET_CHAIN = BlinkingChain(0.79, 0.305, 0.005)
+"""mEos3.2 (paper's table) with a little bleaching: where learning the blinking starts."""
+
+LIGHT_CV = 0.3
+"""Coefficient of variation of the light of single emitting frames that is assumed."""
+
+MAX_TILE_VOXELS = 100_000_000
+"""Pixels × frames sampled at once; about 3 GB with all that goes with them."""
+
+TILE_HALO_PX = 8
+"""Camera pixels around a tile that are sampled but not kept: more than two PSF windows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Posterior of the fluorophores of a field.
+
+    Parameters
+    ----------
+    density, std : ndarray, (Y·f, X·f), counts
+        Mean signal of a fine pixel and its deviation over the sweeps.
+    p_empty : ndarray, (Y·f, X·f)
+        Share of the sweeps without a fluorophore.
+    emitters : Emitters
+    record : dict
+        Diagnostics for the provenance.
+    """
+
+    density: FloatImage
+    std: FloatImage
+    p_empty: FloatImage
+    emitters: Emitters
+    record: dict[str, Any]
+
+
+def sample(
+    movie: Movie,
+    guide: FloatImage,
+    projection: Projection,
+    *,
+    schedule: Schedule,
+    seed: int,
+    n_workers: int,
+    progress: Callable[[int, int], None],
+) -> Sampled:
+    """Sample the fluorophores of a movie under a guide density (paper 2.3).
+
+    Parameters
+    ----------
+    movie : Movie
+    guide : ndarray, fine grid of the projection, counts
+        Where fluorophores are expected, with the light of the movie.
+    projection : Projection
+    schedule : Schedule
+    seed, n_workers : int
+        The result depends on the seed only.
+    progress : callable
+        Called with (done, total) sweeps.
+    """
+    camera = projection.camera
+    f = round(camera.pixel_size_nm / projection.fine.pixel_size_nm)
+    fine = camera.refine(f)
+    moments = blinking_moments(movie.stack, guide, projection, light_cv=LIGHT_CV)
+    density, std = np.zeros(fine.shape, np.float32), np.zeros(fine.shape, np.float32)
+    p_empty = np.ones(fine.shape, np.float32)
+    tiles = plan(camera.shape, max_px=MAX_TILE_VOXELS // movie.stack.n_frames, halo_px=TILE_HALO_PX)
+    tables, diagnostics = [], []
+    for n, tile in enumerate(tiles):
+        expected = guide[_fine_with_margin(tile.outer, f)]
+        if not expected.any():  # a masked part of the field
+            continue
+        result = refine(
+            movie.frames(tile.outer), movie.variance[tile.outer],
+            expected, moments, projection.crop(tile.outer),
+            chain=PRESET_CHAIN, schedule=schedule,
+            seed=seed if len(tiles) == 1 else derived_seed(seed, *tile.index),
+            n_workers=n_workers,
+            progress=partial(_report_tile, progress, n, len(tiles)),
+        )  # fmt: skip
+        core, inner = scale(tile.core, f), scale(tile.inner, f)
+        for whole, part in (
+            (density, result.maps.mean()),
+            (std, result.maps.std()),
+            (p_empty, result.maps.p_empty()),
+        ):
+            whole[core] = part[inner]
+        tables.append(result.emitters.within(camera.crop_region(tile.core)))
+        diagnostics.append(result.diagnostics())
+    emitters = Emitters.concatenate(tables)
+    bandwidth = density_bandwidth(emitters, fine.pixel_size_nm)
+    density, std = (gaussian_filter(m, bandwidth, mode="nearest") for m in (density, std))
+    record = {
+        "bandwidth_px": bandwidth,
+        "blinking_moments": moments._asdict(),
+        "tiles": diagnostics,
+    }
+    return Sampled(density, std, p_empty, emitters, record)
+
+
+def _report_tile(
+    progress: Callable[[int, int], None], n: int, n_tiles: int, done: int, total: int
+) -> None:
+    progress(n * total + done, n_tiles * total)
+
+
+def _fine_with_margin(region: Region, upscaling: int) -> Region:
+    """The region and its margin on the fine grid that starts `MARGIN_PX` before the field."""
+    y, x = region
+    return scale(
+        (slice(y.start, y.stop + 2 * MARGIN_PX), slice(x.start, x.stop + 2 * MARGIN_PX)), upscaling
+    )

@@ -1,0 +1,1 @@
+"""Training of the networks of `dlbi.learning`; needs PyTorch (extra `train`)."""

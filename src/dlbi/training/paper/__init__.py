@@ -1,0 +1,1 @@
+"""The network of the paper and its adversarial training (section 2.2)."""

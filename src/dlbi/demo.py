@@ -30,7 +30,7 @@ STRUCTURE = "filaments"
 FIELD_PX = 48
 UPSCALING = 8
 N_FRAMES = 200
-METHODS = ("mean", "rl", "bayes")
+METHODS = ("mean", "rl", "network", "dlbi")
 
 Progress = Callable[[str, int, int], None]
 
@@ -97,7 +97,7 @@ class DemoResult:
                 *normalisation_lines(),
                 "",
                 f"picture         {self.paths.panel}",
-                f"reconstruction  {self.paths.images['bayes']}",
+                f"reconstruction  {self.paths.images['dlbi']}",
                 f"everything      {folder}",
             ]
         )
@@ -110,7 +110,7 @@ def run(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> DemoResult:
-    """Simulate filaments, reconstruct them by three methods, score and draw the results.
+    """Simulate filaments, reconstruct them by four methods, score and draw the results.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def _draw(
     pictures = [
         Picture(f"One frame of {movie.n_frames}", frame, movie.grid),
         Picture("Mean of all frames", movie.mean(), movie.grid),
-        Picture("dlbi (bayes)", images["bayes"].mean, images["bayes"].grid),
+        Picture("dlbi", images["dlbi"].mean, images["dlbi"].grid),
         Picture("Truth", truth.density, truth.grid),
     ]
     panel(pictures, path)

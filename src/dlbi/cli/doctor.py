@@ -18,17 +18,19 @@ PACKAGES = (
     "tifffile",
     "imagecodecs",
     "zarr",
+    "onnxruntime",
     "matplotlib",
     "typer",
     "rich",
 )
-OPTIONAL = ("torch", "onnxruntime", "napari", "distributed")
+OPTIONAL = ("torch", "napari", "distributed")
 
 
 def doctor() -> None:
     """Describe this installation, for bug reports.
 
-    Versions, cores, memory, whether compiled code can be kept, and optional packages.
+    Versions, cores, memory, whether compiled code can be kept, the network's name and hash, and
+    optional packages.
     """
     from importlib.metadata import PackageNotFoundError, version
 
@@ -44,6 +46,7 @@ def doctor() -> None:
         "cores": f"{available_cores()} of {os.cpu_count()}",
         "memory": _memory(),
         "compiled code": _kernel_cache(),
+        "network": _network(),
         **{name: installed(name) or "not installed: run pip install dlbi" for name in PACKAGES},
         **{name: installed(name) or "not installed (optional)" for name in OPTIONAL},
     }
@@ -59,6 +62,17 @@ def _memory() -> str:
     except (AttributeError, ValueError, OSError):
         return "unknown on this system"
     return f"{total:.1f} GiB, {free:.1f} GiB free"
+
+
+def _network() -> str:
+    """The network that comes with the package."""
+    try:
+        from dlbi.learning.network import load_network
+
+        network = load_network()
+        return f"{network.metadata.name}, sha256 {network.sha256}"
+    except Exception as error:  # as below
+        return f"cannot be used ({error})"
 
 
 def _kernel_cache() -> str:

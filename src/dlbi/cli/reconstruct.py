@@ -33,6 +33,8 @@ UPSCALING = 8
 class Method(StrEnum):
     """Names of `dlbi.reconstruction.METHODS`, known without importing it."""
 
+    DLBI = "dlbi"
+    NETWORK = "network"
     BAYES = "bayes"
     RL = "rl"
     SOFI = "sofi"
@@ -57,6 +59,7 @@ class Settings:
     pixel_size_nm: float
     psf_fwhm_nm: float | None
     guide: str | None
+    model: str | None
     roi_xywh: tuple[int, int, int, int] | None
     frames: tuple[int, int]
     n_workers: int
@@ -80,13 +83,19 @@ def reconstruct(
     method: Annotated[
         Method,
         typer.Option(
-            help="Bayesian inference, Richardson–Lucy of the mean, second-order SOFI, "
-            "or the mean itself."
+            help="Network and Bayesian inference, either alone, Richardson–Lucy of the mean, "
+            "second-order SOFI, or the mean itself."
         ),
-    ] = Method.BAYES,
+    ] = Method.DLBI,
     guide: Annotated[
         Path | None,
         typer.Option(metavar="IMG", help="First guess of the structure, for bayes and rl."),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL.onnx", help="Network of dlbi and network, if not the package's own."
+        ),
     ] = None,
     pixel_size: Annotated[
         float | None,
@@ -99,7 +108,9 @@ def reconstruct(
     frames: Annotated[
         str | None, typer.Option(metavar="A:B", help="Frames A … B − 1, counted from 0.")
     ] = None,
-    quality: Annotated[Quality, typer.Option(help="How long bayes samples.")] = Quality.STANDARD,
+    quality: Annotated[
+        Quality, typer.Option(help="How long dlbi and bayes sample.")
+    ] = Quality.STANDARD,
     seed: Seed = None,
     workers: Annotated[
         int | None,
@@ -115,6 +126,7 @@ def reconstruct(
     region = None if roi is None else parse_roi(roi)
     run = parse_frames(frames) if frames is not None else (0, None)
 
+    from dlbi.core.errors import InputError
     from dlbi.core.optics import GaussianPSF
     from dlbi.core.rng import root_seed
     from dlbi.io.provenance import describe
@@ -124,11 +136,15 @@ def reconstruct(
         save_reconstruction,
     )
     from dlbi.io.stacks import load_stack
+    from dlbi.learning.network import load_network
 
-    check_distinct(reconstruction_paths(out).every(), [movie, guide])
+    check_distinct(reconstruction_paths(out).every(), [movie, guide, model])
     check_reconstruction_writable(out, overwrite=overwrite)
     with naming("--psf-fwhm"):
         psf = None if psf_fwhm is None else GaussianPSF(psf_fwhm)
+    if model is not None and method not in (Method.DLBI, Method.NETWORK):
+        raise InputError(f"--model is for dlbi and network; method {method} has no network")
+    network = None if model is None else load_network(model)
     started = datetime.now(UTC)
     whole = load_stack(movie, pixel_size_nm=pixel_size)
     taken = check_frames(run, whole.n_frames, movie)
@@ -142,6 +158,7 @@ def reconstruct(
         pixel_size_nm=stack.grid.pixel_size_nm,
         psf_fwhm_nm=psf_fwhm,
         guide=None if guide is None else guide.name,
+        model=None if model is None else model.name,
         roi_xywh=region,
         frames=(taken.start, taken.stop),
         n_workers=workers or available_cores(),
@@ -157,6 +174,7 @@ def reconstruct(
             method=method,
             psf=psf,
             guide=guide_image,
+            model=network,
             quality=quality,
             upscaling=UPSCALING,
             rng=seed,
@@ -166,7 +184,7 @@ def reconstruct(
     if "psf" in sr.provenance:
         print(_describe_psf(sr.provenance["psf"]))
     record: dict[str, Any] = describe(
-        inputs=[path for path in (movie, guide) if path is not None],
+        inputs=[path for path in (movie, guide, model) if path is not None],
         command=context.obj,
         config=settings,
         seed=seed,

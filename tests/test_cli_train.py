@@ -1,0 +1,184 @@
+"""`dlbi train`: from a configuration to a model file, in pieces if need be."""
+
+import builtins
+import os
+import shutil
+import signal
+import sys
+
+import pytest
+import torch
+
+from dlbi.cli import main
+from dlbi.learning.network import load_network
+from dlbi.training.checkpoints import read_record
+from dlbi.training.compact import run
+
+CONFIG = """
+kind = "compact"
+name = "tiny"
+seed = 5
+[data]
+n_series = 2
+n_validation = 1
+field_px = 16
+n_frames = [20, 24]
+[network]
+channels = 4
+blocks = 1
+widths = [3, 2, 2]
+[optimisation]
+cycles = [4]
+batch = 2
+crop_px = 8
+warmup_steps = 1
+validate_every = 2
+checkpoint_every = 2
+"""
+
+
+@pytest.fixture
+def dlbi(capsys):
+    """The program in this process: exit code, stdout, stderr."""
+
+    def program(*arguments):
+        code = main(["train", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return program
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Configuration and folder of a finished training."""
+    place = tmp_path_factory.mktemp("train")
+    config, out = place / "tiny.toml", place / "tiny"
+    config.write_text(CONFIG, "utf-8")
+    assert main(["train", str(config), "--out", str(out), "--workers", "1"]) == 0
+    return config, out
+
+
+@pytest.fixture
+def config(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text(CONFIG, "utf-8")
+    return file
+
+
+def refused(dlbi, *arguments):
+    code, _, err = dlbi(*arguments)
+    assert code == 2, err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_help(dlbi):
+    code, out, _ = dlbi("--help")
+    assert code == 0
+    for word in ("CONFIG.toml", "--out", "--resume", "--workers"):
+        assert f"  {word} " in out
+
+
+def test_it_leaves_a_model_that_can_be_used(finished):
+    _, out = finished
+    assert {p.name for p in out.iterdir()} == {
+        "checkpoint", "log.csv", "model.md", "model.onnx", "pool",
+    }  # fmt: skip
+    metadata = load_network(out / "model.onnx").metadata
+    assert metadata.training["steps"] == 4
+    assert metadata.ranges["n_frames"][0] >= 20
+    assert read_record(out)["n_threads"] == 1
+
+
+def test_a_finished_training_is_only_exported_again(finished, dlbi):
+    file, out = finished
+    model, weights = out / "model.onnx", out / "checkpoint" / "average.safetensors"
+    before, when = model.read_bytes(), weights.stat().st_mtime_ns
+    model.unlink()
+    code, text, _ = dlbi(file, "--out", out, "--resume", "--workers", 1)
+    assert code == 0
+    assert "training steps" not in text
+    assert model.read_bytes() == before
+    assert weights.stat().st_mtime_ns == when
+
+
+def test_ctrl_c_saves_what_goes_on_to_the_same_bits(finished, tmp_path, dlbi, monkeypatch):
+    file, straight = finished
+    out = tmp_path / "stopped"
+    shutil.copytree(straight / "pool", out / "pool")  # as if killed before the first checkpoint
+    measured, sent = run.objective, []
+
+    def interrupted(*arguments):
+        if not sent:
+            sent.append(os.kill(os.getpid(), signal.SIGINT))
+        return measured(*arguments)
+
+    monkeypatch.setattr(run, "objective", interrupted)
+    code, text, err = dlbi(file, "--out", out, "--workers", 1, "--resume")
+    assert code == 1
+    assert "go on with --resume" in text
+    assert err.startswith("error: interrupted")
+    assert read_record(out)["step"] == 1
+    assert not (out / "model.onnx").exists()
+
+    code, text, _ = dlbi(file, "--out", out, "--workers", 1, "--resume")
+    assert code == 0
+    assert "training steps: 4 of 4" in text
+    assert f"wrote {out / 'model.onnx'}" in text
+    name = "checkpoint/average.safetensors"
+    assert (out / name).read_bytes() == (straight / name).read_bytes()
+
+
+def test_a_folder_that_exists_needs_resume(finished, dlbi):
+    file, out = finished
+    assert "exists already; continue with --resume" in refused(dlbi, file, "--out", out)
+
+
+def test_resume_needs_a_folder(config, tmp_path, dlbi):
+    line = refused(dlbi, config, "--out", tmp_path / "none", "--resume")
+    assert "train without --resume" in line
+    line = refused(dlbi, config, "--out", tmp_path / "no" / "where")
+    assert "create it first" in line
+
+
+def test_another_configuration_does_not_go_on(finished, tmp_path, dlbi):
+    file = tmp_path / "other.toml"
+    for old, new, says in (
+        ("seed = 5", "seed = 6", "series of other settings"),
+        ("batch = 2", "batch = 1", "optimisation.batch differs"),
+    ):
+        file.write_text(CONFIG.replace(old, new), "utf-8")
+        assert says in refused(dlbi, file, "--out", finished[1], "--resume", "--workers", 1)
+
+
+def test_bad_configurations_make_no_folder(tmp_path, config, dlbi):
+    config.write_text(CONFIG.replace("crop_px = 8", "crop_px = 80"), "utf-8")
+    out = tmp_path / "out"
+    assert f"{config}: optimisation.crop_px = 80" in refused(dlbi, config, "--out", out)
+    assert "cannot be read" in refused(dlbi, tmp_path / "none.toml", "--out", out)
+    config.write_text(CONFIG.replace("cycles", 'device = "cuda"\ncycles'), "utf-8")
+    if not torch.cuda.is_available():
+        assert "no CUDA device" in refused(dlbi, config, "--out", out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("missing", ["torch", "safetensors", "onnx"])
+def test_what_is_missing_is_told_with_the_cure(config, tmp_path, dlbi, monkeypatch, missing):
+    real = builtins.__import__
+
+    def without(name, *rest):
+        if name.partition(".")[0] == missing:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return real(name, *rest)
+
+    for name in list(sys.modules):
+        if name.startswith("dlbi.training"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(builtins, "__import__", without)
+    line = refused(dlbi, config, "--out", tmp_path / "out")
+    assert (
+        line
+        == f"error: training needs {missing}, which is not installed; pip install 'dlbi[train]'\n"
+    )
+    assert not (tmp_path / "out").exists()

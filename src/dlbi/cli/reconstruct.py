@@ -49,12 +49,20 @@ class Quality(StrEnum):
     BEST = "best"
 
 
+class Start(StrEnum):
+    """Names of `dlbi.reconstruction.STARTS`, known without importing it."""
+
+    GUIDE = "guide"
+    RESAMPLED = "resampled"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What is recorded of the options."""
 
     method: str
     quality: str
+    start: str
     upscaling: int
     pixel_size_nm: float
     psf_fwhm_nm: float | None
@@ -111,6 +119,13 @@ def reconstruct(
     quality: Annotated[
         Quality, typer.Option(help="How long dlbi and bayes sample.")
     ] = Quality.STANDARD,
+    start: Annotated[
+        Start,
+        typer.Option(
+            help="First emitters of dlbi and bayes: as dense as the guide, or resampled from it "
+            "as in the paper."
+        ),
+    ] = Start.GUIDE,
     seed: Seed = None,
     workers: Annotated[
         int | None,
@@ -154,6 +169,7 @@ def reconstruct(
     settings = Settings(
         method=method,
         quality=quality,
+        start=start,
         upscaling=UPSCALING,
         pixel_size_nm=stack.grid.pixel_size_nm,
         psf_fwhm_nm=psf_fwhm,
@@ -176,6 +192,7 @@ def reconstruct(
             guide=guide_image,
             model=network,
             quality=quality,
+            start=start,
             upscaling=UPSCALING,
             rng=seed,
             n_workers=settings.n_workers,

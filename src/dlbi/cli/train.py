@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +61,11 @@ def train(
         except KeyboardInterrupt:
             print(f"{out}: stopped; go on with --resume", flush=True)
             raise
-    print("wrote " + ", ".join(map(str, write_model(settings, out, pool.records))))
+        written = write_model(
+            settings, out, pool, validation,
+            n_workers=cores, progress=partial(progress, "known errors"),
+        )  # fmt: skip
+    print("wrote " + ", ".join(map(str, written)))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from dlbi.core.photophysics import BlinkingChain
 from dlbi.forward import Projection
 from dlbi.inference.moments import BlinkingMoments, chain_with, with_bleaching
 from dlbi.inference.posterior import PosteriorMaps
+from dlbi.inference.resampling import resampled_density
 from dlbi.inference.sampler import Prior, Sampler
 
 MAX_EMITTERS_PER_PX = 2.2
@@ -35,6 +36,9 @@ HOT_NATS = 1.0
 PRIOR_UPDATE_SWEEPS = 4
 
 
+STARTS = ("guide", "resampled")
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """How long to sample.
@@ -47,11 +51,15 @@ class Schedule:
         First sweeps, not kept; parameters of the prior are learnt here.
     beta : float
         Likelihood temperature; 1 is the exact posterior, less mixes faster.
+    start : {"guide", "resampled"}
+        Where the first emitters are: as dense as the guide, or resampled from it as in the paper
+        (`resampled_density`).
     """
 
     n_sweeps: int = 60
     n_burn_in: int = 20
     beta: float = 0.7
+    start: str = "guide"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +151,7 @@ def refine(
     sampler = Sampler(
         movie, np.float32(1.0) / noise_variance, projection=projection, prior=prior,
         beta=schedule.beta, seed=seed,
+        start=resampled_density(guide) if schedule.start == "resampled" else None,
     )  # fmt: skip
     maps = PosteriorMaps(projection.camera.refine(sampler.factor))
     ramp = _temperatures(sampler, guide, projection, schedule)

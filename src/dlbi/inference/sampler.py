@@ -70,6 +70,8 @@ class Sampler:
     beta : float
         Likelihood temperature; 1 is the exact posterior, less mixes faster.
     seed : int
+    start : ndarray, fine grid with margin, optional
+        Density, of any scale, that the first emitters are drawn from in place of the prior's.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Sampler:
         prior: Prior,
         beta: float,
         seed: int,
+        start: FloatImage | None = None,
     ) -> None:
         camera, fine = projection.camera, projection.fine
         self.factor = round(camera.pixel_size_nm / fine.pixel_size_nm)
@@ -111,7 +114,7 @@ class Sampler:
         self.prior = prior
         self.slots = _empty_slots(64, n_frames)
         self.set_prior(prior)
-        self._populate()
+        self._populate(prior.intensity if start is None else start)
 
     @property
     def residual(self) -> NDArray[np.float32]:
@@ -155,10 +158,7 @@ class Sampler:
             stays the same; the candidates keep this density until the next call.
         """
         side = self.tile_px * self.factor
-        intensity = np.zeros([n * side for n in self._n_tiles], np.float32)
-        o = (self.physics.half + 1) * self.factor
-        h, w = prior.intensity.shape
-        intensity[o : o + h, o : o + w] = prior.intensity
+        intensity = self._on_tiles(prior.intensity)
         expected = _tile_blocks(intensity, side)
         mass = expected.sum(axis=1, dtype=np.float64)
         self._candidate_rate = np.ceil(CANDIDATE_SHARE * mass)
@@ -180,6 +180,13 @@ class Sampler:
         self.physics = self.physics._replace(flux_mean=prior.flux_mean, flux_sd=prior.flux_sd)
         self.prior = prior
 
+    def _on_tiles(self, fine: FloatImage) -> FloatImage:
+        """An image of the fine grid with its margin, on the fine pixels of all tiles."""
+        padded = np.zeros([n * self.tile_px * self.factor for n in self._n_tiles], np.float32)
+        o = (self.physics.half + 1) * self.factor
+        padded[o : o + fine.shape[0], o : o + fine.shape[1]] = fine
+        return padded
+
     def _neighbourhood(self) -> FloatImage:
         """Present emitters on the fine pixels of the tiles, each spread over its neighbours."""
         live = self.live
@@ -191,15 +198,16 @@ class Sampler:
         np.add.at(density, index, np.float32(1.0))
         return gaussian_filter(density, NEIGHBOUR_SIGMA_PX, mode="constant", truncate=3.0)
 
-    def _populate(self) -> None:
-        """Place the expected number of emitters by the prior, each with a path of the chain."""
+    def _populate(self, start: FloatImage) -> None:
+        """Place the expected number of emitters by a density, each with a path of the chain."""
         rng = stream(self.seed, "initial emitters")
-        intensity = np.exp(self.guide.log_prior).astype(np.float64)
-        cumulative = np.cumsum(intensity.ravel())
-        n = int(rng.poisson(cumulative[-1]))
+        density = self._on_tiles(start).astype(np.float64)
+        expected = float(self.prior.intensity.sum(dtype=np.float64))
+        cumulative = np.cumsum(density.ravel()) * (expected / density.sum())
+        n = int(rng.poisson(expected))
         self.slots = slots = _empty_slots(n + n // 2 + 64, self.field.residual.shape[2])
         cell = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")
-        row, column = np.divmod(np.minimum(cell, cumulative.size - 1), intensity.shape[1])
+        row, column = np.divmod(np.minimum(cell, cumulative.size - 1), density.shape[1])
         slots.y[:n] = (row + rng.random(n)) / self.factor - 0.5
         slots.x[:n] = (column + rng.random(n)) / self.factor - 0.5
         slots.flux[:n] = self.prior.flux_mean

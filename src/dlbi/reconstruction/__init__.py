@@ -1,5 +1,6 @@
 """Whole-field reconstruction: every method behind one function, `reconstruct`."""
 
+from dlbi.inference.refinement import STARTS as STARTS
 from dlbi.reconstruction.pipeline import METHODS as METHODS
 from dlbi.reconstruction.pipeline import QUALITIES as QUALITIES
 from dlbi.reconstruction.pipeline import reconstruct as reconstruct

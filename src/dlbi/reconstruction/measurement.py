@@ -110,11 +110,12 @@ def deconvolve(
     projection: Projection,
     *,
     start: FloatImage | None = None,
+    n_iterations: int = RL_ITERATIONS,
     progress: Callable[[int, int], None] | None = None,
 ) -> FloatImage:
     """Richardson–Lucy density of the mean image on the fine grid with its margin."""
     return richardson_lucy(
-        movie.mean, movie.background.haze, projection, n_iterations=RL_ITERATIONS, start=start,
+        movie.mean, movie.background.haze, projection, n_iterations=n_iterations, start=start,
         progress=progress,
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from dlbi.core.optics import GaussianPSF
 from dlbi.core.rng import RngLike, root_seed
 from dlbi.inference.classical import mean_image, sofi2
 from dlbi.inference.fusion import product_of_experts, same_relative_std
-from dlbi.inference.refinement import Schedule
+from dlbi.inference.refinement import STARTS, Schedule
 from dlbi.inference.significance import light_z, p_dark, shows_light
 from dlbi.learning.network import UPSCALING as NETWORK_UPSCALING
 from dlbi.learning.network import Network, load_network
@@ -51,6 +51,10 @@ QUALITIES = {
     "best": Schedule(n_sweeps=150, n_burn_in=30),
 }
 
+GUIDED_ITERATIONS = 20
+"""Richardson–Lucy steps from the network's image: they bring in light that it missed. More of them
+make the guide noisier again and the result worse (docs/training.md)."""
+
 MIN_SIDE_PX = 8
 
 Progress = Callable[[str, int, int], None]
@@ -65,6 +69,7 @@ def reconstruct(
     guide: FloatImage | None = None,
     model: Network | None = None,
     quality: str = "standard",
+    start: str = "guide",
     upscaling: int = 8,
     rng: RngLike = None,
     n_workers: int = 1,
@@ -87,6 +92,9 @@ def reconstruct(
         The network of `dlbi` and `network`; the one that comes with the package if not given.
     quality : {"preview", "standard", "best"}
         How long `dlbi` and `bayes` sample.
+    start : {"guide", "resampled"}
+        Where their first emitters are: as dense as the guide, or resampled from it by the paper's
+        rule (`dlbi.inference.resampling`).
     upscaling : int
         Fine pixels per camera pixel along one axis; the network knows 8 only.
     rng : int, Generator or None
@@ -110,9 +118,10 @@ def reconstruct(
     ----------
     Paper, sections 2.2 and 2.3; docs/paper-map.md lists the deviations.
     """
-    _check_options(stack, method, quality, upscaling, n_workers, guided=guide is not None)
+    _check_options(stack, method, quality, start, upscaling, n_workers, guided=guide is not None)
+    schedule = replace(QUALITIES[quality], start=start)
     fine = stack.grid.refine(upscaling)
-    start = None if guide is None else _checked_guide(guide, fine, upscaling)
+    given = None if guide is None else _checked_guide(guide, fine, upscaling)
     record: dict[str, Any] = {"method": method, "seed": root_seed(rng), "upscaling": upscaling}
     network = (model or load_network()) if method in LEARNED else None
     movie = measure(stack)
@@ -125,7 +134,7 @@ def reconstruct(
     psf, record["psf"] = psf_of(stack, psf)
     projection = projection_of(stack, psf, upscaling)
     report = progress or _silent
-    density = deconvolve(movie, projection, start=start, progress=partial(report, "guide"))
+    density = deconvolve(movie, projection, start=given, progress=partial(report, "guide"))
     record |= {"guided": guide is not None, "rl_iterations": RL_ITERATIONS}
     if method == "rl":
         image = _without_margin(density, upscaling)
@@ -148,14 +157,14 @@ def reconstruct(
             )  # fmt: skip
         density = deconvolve(
             movie, projection, start=with_margin(prior.mean, projection),
-            progress=partial(report, "guided deconvolution"),
+            n_iterations=GUIDED_ITERATIONS, progress=partial(report, "guided deconvolution"),
         )  # fmt: skip
     sampled = sample(
         movie, density, projection,
-        schedule=QUALITIES[quality], seed=record["seed"], n_workers=n_workers,
+        schedule=schedule, seed=record["seed"], n_workers=n_workers,
         progress=partial(report, "sampling"),
     )  # fmt: skip
-    record |= sampled.record | {"schedule": asdict(QUALITIES[quality])}
+    record |= sampled.record | {"schedule": asdict(schedule)}
     expert = _without_margin(density, upscaling) if prior is None else prior.mean
     image = product_of_experts(sampled.density, expert)
     p_value = None if prior is None else prior.p_value
@@ -195,6 +204,7 @@ def _check_options(
     stack: ImageStack,
     method: str,
     quality: str,
+    start: str,
     upscaling: int,
     n_workers: int,
     *,
@@ -204,6 +214,8 @@ def _check_options(
         raise InputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     if quality not in QUALITIES:
         raise InputError(f"quality must be one of {', '.join(QUALITIES)}, got {quality!r}")
+    if start not in STARTS:
+        raise InputError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
     if not 1 <= upscaling <= 16:
         raise InputError(f"upscaling must lie in 1…16, got {upscaling}")
     if n_workers < 1:

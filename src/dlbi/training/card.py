@@ -18,7 +18,7 @@ _PURPOSE = {
         " pixels, with a standard deviation and a p-value for each of them."
     ),
     "paper": (
-        "It is the network of the paper (Li et al. 2018, doi:10.1093/bioinformatics/bty600,"
+        "It is the network of the paper (Li et al. 2018, doi:10.1093/bioinformatics/bty241,"
         " section 2.2.2): {n_frames} frames of a movie of blinking fluorophores become an image of"
         " ×{upscaling} finer pixels."
     ),
@@ -90,6 +90,7 @@ _LABELS = {
     "steps": "Optimiser steps",
     "seed": "Seed",
     "cpu_hours": "CPU hours",
+    "perceptual": "Features of the perceptual loss",
 }
 
 
@@ -112,8 +113,9 @@ def _uncertainty(metadata: ModelMetadata) -> str:
     text = (
         f"Spreads are multiplied by {metadata.confidence.std_scale:.3g}, after which 68 % of the "
         "errors of the amplitude on held-out simulations lie within one standard deviation. Of the "
-        "pixels with p ≤ 0.05 about 5 % are expected to be empty."
-    )
+        "pixels with p ≤ 0.05 about 5 % are expected to be empty. On other simulations, "
+        "{within_one_std} of the errors lay within it."
+    ).format(within_one_std=_number(metadata.training.get("within_one_std", "an unknown share")))
     table = _table(
         ("P(empty) stated", "observed", "pixels"),
         (
@@ -121,7 +123,14 @@ def _uncertainty(metadata: ModelMetadata) -> str:
             for row in metadata.training.get("calibration", ())
         ),
     )
-    return f"{text}\n\n{table}" if table else text
+    found = _table(
+        ("p up to", "empty", "pixels"),
+        (
+            (_number(row["stated"]), _number(row["observed"]), _number(row["n_pixels"]))
+            for row in metadata.training.get("discovery", ())
+        ),
+    )
+    return "\n\n".join(part for part in (text, table, found) if part)
 
 
 def _recipe(metadata: ModelMetadata) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from dlbi.core.rng import derived_seed
 from dlbi.io.files import writing
-from dlbi.learning.network import ModelMetadata
+from dlbi.learning.network import ModelMetadata, load_network
 from dlbi.learning.observation import CHANNELS
 from dlbi.training.card import model_card
 from dlbi.training.compact import run as compact
 from dlbi.training.compact.config import CompactConfig
 from dlbi.training.config import TrainingConfig
-from dlbi.training.export import export_model
+from dlbi.training.export import export_model, replace_metadata
+from dlbi.training.honesty import measure_honesty
 from dlbi.training.paper import run as paper
+from dlbi.training.pool import Pool
 
 MODEL, CARD = "model.onnx", "model.md"
 
@@ -24,20 +28,29 @@ _SCORES = ("psnr_db", "corr_2px", "false_light")
 
 
 def write_model(
-    config: TrainingConfig, folder: Path, records: Iterable[Mapping[str, Any]]
+    config: TrainingConfig,
+    folder: Path,
+    pool: Pool,
+    validation: Pool,
+    *,
+    n_workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Path, Path]:
     """Export the network of the checkpoint in a folder, replacing an earlier export.
 
-    Its uncertainty is not corrected yet; `dlbi.training.export.replace_metadata` brings the
-    correction in when it has been measured.
+    The uncertainty of a compact network is corrected by what `measure_honesty` finds.
 
     Parameters
     ----------
     config : CompactConfig or PaperConfig
     folder : Path
         Where the network was trained.
-    records : iterable of mapping
-        Of the series it was trained on, `dlbi.training.pool.Pool.records`.
+    pool, validation : Pool
+        Series it was trained on, and others.
+    n_workers : int
+        Threads; the files do not depend on it.
+    progress : callable, optional
+        Called with (done, total) series that its uncertainty was compared with.
 
     Returns
     -------
@@ -51,7 +64,7 @@ def write_model(
     OutputError
         If the export fails.
     """
-    ranges = summary_ranges(records)
+    ranges = summary_ranges(pool.records)
     model, card = folder / MODEL, folder / CARD
     if isinstance(config, CompactConfig):
         network, record = compact.load_trained(config, folder)
@@ -62,6 +75,13 @@ def write_model(
             training=training_facts(config, record),
         )  # fmt: skip
         export_model(network, model, metadata, overwrite=True)
+        confidence, tested = measure_honesty(
+            load_network(model), validation,
+            seed=derived_seed(config.seed, "honesty"), n_workers=n_workers, progress=progress,
+        )  # fmt: skip
+        facts = {**metadata.training, **tested}
+        metadata = replace(metadata, confidence=confidence, training=facts)
+        replace_metadata(model, metadata)
     else:
         generator, record = paper.load_trained(config, folder)
         metadata = ModelMetadata(

@@ -1,15 +1,19 @@
 """`dlbi train`: from a configuration to a model file, in pieces if need be."""
 
 import builtins
+import json
 import os
 import shutil
 import signal
 import sys
+from hashlib import sha256
 
+import numpy as np
 import pytest
 import torch
 
 from dlbi.cli import main
+from dlbi.io.images import load_grid_image
 from dlbi.learning.network import load_network
 from dlbi.training.checkpoints import read_record
 from dlbi.training.compact import run
@@ -20,7 +24,7 @@ name = "tiny"
 seed = 5
 [data]
 n_series = 2
-n_validation = 1
+n_validation = 2
 field_px = 16
 n_frames = [20, 24]
 [network]
@@ -88,7 +92,37 @@ def test_it_leaves_a_model_that_can_be_used(finished):
     metadata = load_network(out / "model.onnx").metadata
     assert metadata.training["steps"] == 4
     assert metadata.ranges["n_frames"][0] >= 20
+    assert metadata.confidence is not None
     assert read_record(out)["n_threads"] == 1
+    card = (out / "model.md").read_text("utf-8")
+    assert card.startswith("# tiny\n")
+    assert f"{metadata.training['within_one_std']:.4g} of the errors lay within it" in card
+
+
+@pytest.mark.parametrize("method", ["network", "dlbi"])
+def test_its_model_reconstructs(finished, tmp_path, capsys, method):
+    model = finished[1] / "model.onnx"
+    movie, out = tmp_path / "movie.ome.tif", tmp_path / "sr.ome.tif"
+    scene = ["--size", "128", "--frames", "20", "--emitters", "300", "--seed", "1"]
+    assert main(["simulate", "bundles", "--out", str(movie), *scene]) == 0
+    options = ["--method", method, "--model", str(model), "--psf-fwhm", "422", "--seed", "2"]
+    quick = ["--quality", "preview", "--workers", "1"]
+    assert main(["reconstruct", str(movie), "--out", str(out), *options, *quick]) == 0
+    assert "network: 8 of 8" in capsys.readouterr().out
+    image, std, p_value = (
+        load_grid_image(tmp_path / f"sr{part}.ome.tif")[0] for part in ("", ".std", ".p_value")
+    )
+    assert image.shape == (128, 128)
+    assert np.isfinite(image).all()
+    assert image.min() >= 0 < image.max()
+    assert std.min() >= 0 < std.max()
+    assert 0 < p_value.min() <= p_value.max() <= 1
+    record = json.loads((tmp_path / "sr.provenance.json").read_text("utf-8"))
+    digest = sha256(model.read_bytes()).hexdigest()
+    assert record["config"]["model"] == "model.onnx"
+    assert {i["name"]: i["sha256"] for i in record["inputs"]}["model.onnx"] == digest
+    assert record["reconstruction"]["network"]["sha256"] == digest
+    assert record["reconstruction"]["network"]["name"] == "tiny"
 
 
 def test_a_finished_training_is_only_exported_again(finished, dlbi):

@@ -35,13 +35,15 @@ def finished(small, tmp_path_factory):
 
 def test_all_files_are_there(finished):
     folder, _, _ = finished
-    images = [f"{method}.ome.tif" for method in ("mean", "rl", "bayes")]
+    images = [f"{method}.ome.tif" for method in demo.METHODS]
+    siblings = ["background.ome.tif", "provenance.json"]
+    uncertain = ["std.ome.tif", "p_value.ome.tif"]
     assert {p.name for p in folder.iterdir()} == {
         "movie.ome.tif", "movie.truth.tif", "movie.truth_x2.tif", "movie.truth_x4.tif",
-        "movie.emitters.csv", "movie.provenance.json", *images, "mean.provenance.json",
-        "rl.provenance.json", "bayes.provenance.json", "bayes.std.ome.tif",
-        "bayes.p_value.ome.tif", "bayes.emitters.csv", "scores.json", "panel.png",
-        *(f"{method}.background.ome.tif" for method in ("mean", "rl", "bayes")),
+        "movie.emitters.csv", "movie.provenance.json", "scores.json", "panel.png", *images,
+        *(f"{method}.{name}" for method in demo.METHODS for name in siblings),
+        *(f"{method}.{name}" for method in ("network", "dlbi") for name in uncertain),
+        "dlbi.emitters.csv",
     }  # fmt: skip
     movie = load_stack(folder / "movie.ome.tif")
     for name in [*images, "movie.truth.tif"]:
@@ -51,9 +53,9 @@ def test_all_files_are_there(finished):
 def test_scores_have_a_row_for_each_method_and_the_null_image(finished):
     folder, result, _ = finished
     rows = json.loads((folder / "scores.json").read_text())["rows"]
-    assert [row["name"] for row in rows] == ["mean", "rl", "bayes", "null"]
+    assert [row["name"] for row in rows] == ["mean", "rl", "network", "dlbi", "null"]
     by_name = {row["name"]: row for row in rows}
-    assert by_name["bayes"]["corr_2px"] > by_name["mean"]["corr_2px"]
+    assert by_name["dlbi"]["corr_2px"] > by_name["mean"]["corr_2px"]
     assert by_name["null"]["corr_2px"] is None
     text = str(result)
     assert str(folder / "panel.png") in text
@@ -106,7 +108,7 @@ def test_an_interrupted_demo_leaves_no_empty_folder(small, tmp_path):
 def test_command_prints_the_table(small, tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "d"), "--seed", "3"]) == 0
     out = capsys.readouterr().out
-    assert "bayes" in out
+    assert all(f"\n{method} " in out for method in demo.METHODS)
     assert "panel.png" in out
     assert main(["demo", "--out", str(tmp_path / "d")]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dlbi.io.saving import save as save
     from dlbi.io.stacks import load_stack as load_stack
     from dlbi.io.tables import load_emitters as load_emitters
+    from dlbi.learning.network import load_network as load_network
     from dlbi.reconstruction import reconstruct as reconstruct
     from dlbi.reconstruction import reconstructor as reconstructor
     from dlbi.simulation import presets as presets
@@ -48,6 +49,7 @@ _HOMES = {
     "draw_structure": "dlbi.simulation.structures:draw",
     "evaluate": "dlbi.evaluation.image:score_truth",
     "load_emitters": "dlbi.io.tables:load_emitters",
+    "load_network": "dlbi.learning.network:load_network",
     "load_reconstruction": "dlbi.io.reconstructions:load_reconstruction",
     "load_stack": "dlbi.io.stacks:load_stack",
     "load_structure": "dlbi.io.images:load_structure",

@@ -28,6 +28,32 @@ def test_product_is_empty_where_either_expert_sees_nothing():
     assert not product_of_experts(a, np.zeros_like(a)).any()
 
 
+def test_weights_are_powers():
+    rng = np.random.default_rng(1)
+    a, b = rng.random((2, 20, 30)).astype(np.float32)
+    image = product_of_experts(a, b, weight=0.8)
+    expected = a**0.8 * b**0.2
+    np.testing.assert_allclose(image, expected * a.sum() / expected.sum(), rtol=1e-4)
+    np.testing.assert_allclose(product_of_experts(a, b, weight=1.0), a, rtol=1e-5)
+    only_guide = product_of_experts(a, b, weight=0.0)
+    np.testing.assert_allclose(only_guide, b * a.sum() / b.sum(), rtol=1e-4)
+
+
+def test_a_bandwidth_corrects_light_without_adding_grain():
+    rng = np.random.default_rng(2)
+    guide = np.ones((80, 80), np.float32)
+    truth = guide.copy()
+    truth[:, 40:] = 3.0
+    sampled = rng.poisson(4 * truth).astype(np.float32)
+    rough = product_of_experts(sampled, guide)
+    smooth = product_of_experts(sampled, guide, bandwidth_px=2.0)
+    left, right = (slice(None), slice(0, 30)), (slice(None), slice(50, 80))
+    # G keeps 1 / (4π 2²) of the variance of white grain, but for the root taken of both.
+    assert smooth[left].std() / smooth[left].mean() < 0.3 * rough[left].std() / rough[left].mean()
+    ratio = smooth[right].mean() / smooth[left].mean()
+    assert ratio == pytest.approx(np.sqrt(3.0), rel=0.02)
+
+
 def test_std_keeps_the_relative_error():
     sampled = np.array([[1.0, 4.0, 0.0]], np.float32)
     combined = np.array([[2.0, 1.0, 0.0]], np.float32)

@@ -197,3 +197,19 @@ def test_fits_to_nothing_or_to_broken_numbers_are_refused():
     ):  # fmt: skip
         with pytest.raises(InputError, match="finite"):
             fit_confidence(score, no, spread, residual)
+
+
+def test_no_deviation_is_stated_beyond_the_errors_that_happen():
+    rng = np.random.default_rng(8)
+    spread = np.full(20_000, 0.5)
+    spread[::1000] = 90.0  # a pixel that claims the impossible
+    residual = 0.5 * rng.standard_normal(20_000)
+    score, empty = rng.standard_normal(20_000), rng.random(20_000) < 0.5
+    confidence = fit_confidence(score, empty, spread, residual)
+    # 99.5 % of the normal errors lie below 2.807 · 0.5; the quantile has an error of about 2 %.
+    assert confidence.largest_std == pytest.approx(0.5 * 2.807, rel=0.08)
+    stated = confidence.std(np.array([0.1, 90.0], np.float32))
+    np.testing.assert_allclose(
+        stated, [0.1 * confidence.std_scale, confidence.largest_std], rtol=1e-5
+    )
+    assert Confidence(2.0).std(np.array([90.0], np.float32)) == pytest.approx(180.0)

@@ -6,17 +6,22 @@ import numpy as np
 import pytest
 import torch
 
+from dlbi import __version__
 from dlbi.core.errors import InputError
+from dlbi.core.rng import derived_seed
 from dlbi.learning.network import load_network
 from dlbi.learning.observation import CHANNELS
+from dlbi.training import model_file
 from dlbi.training.compact import run as compact
 from dlbi.training.compact.config import CompactConfig
-from dlbi.training.model_file import summary_ranges, write_model
+from dlbi.training.honesty import measure_honesty
+from dlbi.training.model_file import summary_ranges, training_facts, write_model
 from dlbi.training.paper import run as paper
 from dlbi.training.paper.config import PaperConfig
 from dlbi.training.pool import Pool
 
 SIDE, T = 16, 2
+FEATURES = "features.safetensors"
 RNG = np.random.default_rng(0)
 RECORDS = [{"summary": {"n_frames": 20.0, "haze": 0.5}}, {"summary": {"n_frames": 60.0}}]
 
@@ -43,13 +48,13 @@ def trained(tmp_path_factory):
         "statistics": half(len(CHANNELS), SIDE, SIDE), "guide": half(*fine),
         "target": half(*fine), "structure": (half(*fine) > 0.5).astype(np.uint8),
     }  # fmt: skip
-    pool = Pool(arrays, RECORDS)
-    network = compact.train(config, folder, pool, pool)
-    return config, folder, network, *write_model(config, folder, RECORDS)
+    data = Pool(arrays, RECORDS), Pool(arrays | {"target": half(*fine)}, RECORDS[:1] * 2)
+    network = compact.train(config, folder, *data)
+    return config, folder, data, network, *write_model(config, folder, *data)
 
 
 def test_it_gives_what_was_trained(trained):
-    _, _, network, model, _ = trained
+    _, _, _, network, model, _ = trained
     file = load_network(model)
     statistics = RNG.normal(size=(1, len(CHANNELS), 9, 11)).astype(np.float32)
     guide = RNG.random((1, 1, 72, 88)).astype(np.float32)
@@ -60,7 +65,7 @@ def test_it_gives_what_was_trained(trained):
 
 
 def test_it_tells_of_its_training(trained):
-    config, folder, network, model, card = trained
+    config, folder, _, network, model, card = trained
     metadata = load_network(model).metadata
     assert (metadata.name, metadata.kind, metadata.channels) == ("tiny", "compact", CHANNELS)
     assert (metadata.mask_channels, metadata.keep) == (4, 0.7)
@@ -68,7 +73,7 @@ def test_it_tells_of_its_training(trained):
     assert {name: tuple(r) for name, r in metadata.ranges.items()} == {
         "n_frames": (20.0, 60.0), "haze": (0.5, 0.5),
     }  # fmt: skip
-    assert metadata.confidence is None
+    assert metadata.dlbi_version == __version__
     facts = metadata.training
     assert (facts["steps"], facts["seed"], facts["n_series"]) == (2, 3, 2)
     assert CompactConfig.model_validate(facts["config"]) == config
@@ -80,18 +85,53 @@ def test_it_tells_of_its_training(trained):
     text = card.read_text("utf-8")
     assert sha256(model.read_bytes()).hexdigest() in text
     assert "Richardson–Lucy" in text
+    assert f"made with dlbi {__version__}" in text
+    assert f"multiplied by {metadata.confidence.std_scale:.3g}" in text
+
+
+def test_its_uncertainty_was_measured_on_series_it_was_not_trained_on(trained):
+    config, _, (pool, validation), _, model, _ = trained
+    network = load_network(model)
+    seed = derived_seed(config.seed, "honesty")
+    confidence, tested = measure_honesty(network, validation, seed=seed)
+    assert network.metadata.confidence == confidence
+    assert {name: network.metadata.training[name] for name in tested} == tested
+    assert measure_honesty(network, pool, seed=seed)[0] != confidence
 
 
 def test_it_can_be_written_again(trained):
-    config, folder, _, model, _ = trained
-    before = model.read_bytes()
-    assert write_model(config, folder, RECORDS)[0] == model
-    assert model.read_bytes() == before
+    config, folder, data, _, model, card = trained
+    before = model.read_bytes(), card.read_bytes()
+    steps = []
+    written = write_model(
+        config, folder, *data, n_workers=2, progress=lambda *step: steps.append(step)
+    )
+    assert written == (model, card)
+    assert (model.read_bytes(), card.read_bytes()) == before
+    assert steps == [(1, 2), (2, 2)]
+
+
+def test_no_file_without_its_correction_bears_the_name(trained, monkeypatch):
+    config, folder, data, _, model, _ = trained
+    whole = model.read_bytes()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def exported(network, path, metadata):
+        path.write_bytes(whole)
+
+    monkeypatch.setattr(model_file, "export_model", exported)
+    with pytest.raises(KeyboardInterrupt):
+        write_model(config, folder, *data, progress=interrupt)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
 def test_without_a_training_there_is_none(trained, tmp_path):
+    config, _, data, *_ = trained
     with pytest.raises(InputError, match="holds no checkpoint"):
-        write_model(trained[0], tmp_path, RECORDS)
+        write_model(config, tmp_path, *data)
     assert not list(tmp_path.iterdir())
 
 
@@ -116,11 +156,28 @@ def test_the_network_of_the_paper(tmp_path):
     )
     torch.set_num_threads(1)
     paper.train(config, tmp_path, pool=pool, validation=pool)
-    metadata = load_network(write_model(config, tmp_path, pool.records)[0]).metadata
+    model, card = write_model(config, tmp_path, pool, pool)
+    metadata = load_network(model).metadata
     assert (metadata.name, metadata.kind, metadata.n_frames) == ("old", "paper", T)
     assert metadata.mask_channels == 4
     assert metadata.ranges == {}
+    assert metadata.confidence is None
     assert metadata.training["steps"] == 1
+    digest = sha256((tmp_path / FEATURES).read_bytes()).hexdigest()
+    told = f"a small network, trained on simulated structures ({FEATURES}, SHA-256 {digest})"
+    assert metadata.training["perceptual"] == told
+    assert f"- Features of the perceptual loss: {told}\n" in card.read_text("utf-8")
+
+
+def test_vgg19_is_named_with_its_file():
+    given = {"kind": "vgg19", "file": "weights.pth", "sha256": "12ab"}
+    record = {"step": 1, "cpu_s": 7200.0, "versions": {}, "log": [], "perceptual": given}
+    frames = {"view": "frames", "n_frames": [200, 200]}
+    config = PaperConfig.model_validate({"data": {"n_series": 8, "n_validation": 2} | frames})
+    facts = training_facts(config, record)
+    assert facts["perceptual"] == "VGG19 (weights.pth, SHA-256 12ab)"
+    assert facts["cpu_hours"] == 2.0
+    assert "scores" not in facts
 
 
 def test_ranges_cover_all_series():

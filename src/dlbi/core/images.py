@@ -195,7 +195,8 @@ class Reconstruction:
     std : ndarray or None
         Standard deviation of `mean`, same shape and unit.
     p_value : ndarray or None
-        Probability that there is no fluorophore at this pixel; small means structure.
+        Small means structure. With a network, the share of empty pixels among all pixels that look
+        at least as clear; without, the probability that there is no fluorophore at this pixel.
     emitters : Emitters or None
     background : ndarray or None
         Smooth light that was left out of `mean`, on the camera grid, counts.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
 
 from dlbi.core.emitters import Emitters
@@ -41,23 +42,42 @@ def density_bandwidth(emitters: Emitters, pixel_size_nm: float) -> float:
     return float(min(BANDWIDTH_PER_SPACING * excess, MAX_BANDWIDTH_PX))
 
 
-def product_of_experts(sampled: FloatImage, guide: FloatImage) -> FloatImage:
-    """Geometric mean of two densities, with the total light of the first.
+def product_of_experts(
+    sampled: FloatImage, guide: FloatImage, *, weight: float = 0.5, bandwidth_px: float = 0.0
+) -> FloatImage:
+    """Weighted geometric mean of two densities, with the total light of the first.
 
     The sampled density knows the blinking and is grainy where it tells little; the guide knows the
-    mean image and is smooth, but broad. Their product keeps what both support: emitters that the
-    sampler scatters over haze vanish, and so do the loops that deconvolution draws.
+    mean image or has learnt what structures look like, and is smooth. Their product keeps what both
+    support: emitters that the sampler scatters over haze vanish, and so do the loops that
+    deconvolution draws and the light that a network invents.
 
     Parameters
     ----------
     sampled, guide : ndarray, (Y, X), non-negative
+    weight : float
+        Of the sampled density, 0 … 1.
+    bandwidth_px : float
+        Both are blurred by a Gaussian of this σ before they are compared, so that a smooth guide
+        is corrected without the grain of the samples.
+
+    Notes
+    -----
+    guide · (G sampled ÷ G guide)^weight; without the blur G it is sampled^w · guide^(1 − w).
     """
-    root = np.sqrt(sampled * guide)
-    total = float(root.sum(dtype=np.float64))
+    if bandwidth_px > 0.0:
+        seen, expected = (
+            gaussian_filter(m, bandwidth_px, mode="nearest") for m in (sampled, guide)
+        )
+    else:
+        seen, expected = sampled, guide
+    ratio = np.divide(seen, expected, out=np.zeros_like(guide), where=expected > 0)
+    product = guide * np.maximum(ratio, 0.0) ** np.float32(weight)
+    total = float(product.sum(dtype=np.float64))
     if total == 0.0:
         return np.zeros_like(sampled)
     share = np.float32(sampled.sum(dtype=np.float64) / total)
-    return np.asarray(root * share, np.float32)
+    return np.asarray(product * share, np.float32)
 
 
 def same_relative_std(std: FloatImage, sampled: FloatImage, combined: FloatImage) -> FloatImage:

@@ -22,8 +22,14 @@ MAX_KNOTS = 64
 MAX_BINS = 4096
 """Groups of pixels of similar score in which empty ones are counted."""
 
+LARGE_ERROR = 0.995
+"""Quantile of the errors beyond which no standard deviation is stated."""
+
 ONE_SIGMA = 0.6827
 """Share of a normal distribution within one standard deviation."""
+
+
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +45,27 @@ class Confidence:
     log_odds_empty : tuple of float
         ln(P ÷ (1 − P)) of the probability P that a pixel of this score is empty; never rising.
         Linear in between, constant beyond.
+    largest_std : float or None
+        Largest standard deviation of the amplitude that is stated. The network's own is the
+        exponential of an output, so single pixels can claim many times what ever happened.
 
     Raises
     ------
     InputError
-        If the numbers do not describe such a factor and curve.
+        If the numbers do not describe such factors and a curve.
     """
 
     std_scale: float = 1.0
     score: tuple[float, ...] = (-20.0, 20.0)
     log_odds_empty: tuple[float, ...] = (20.0, -20.0)
+    largest_std: float | None = None
 
     def __post_init__(self) -> None:
         """Validate factor and curve."""
         if not (np.isfinite(self.std_scale) and self.std_scale > 0):
             raise InputError(f"the factor of a spread must be positive, got {self.std_scale}")
+        if self.largest_std is not None and not self.largest_std > 0:
+            raise InputError(f"the largest deviation must be positive, got {self.largest_std}")
         if len(self.score) != len(self.log_odds_empty) or len(self.score) < 2:
             raise InputError(
                 f"a confidence curve needs as many scores as log odds and at least 2, got "
@@ -63,6 +75,13 @@ class Confidence:
             raise InputError("a confidence curve must be finite")
         if min(np.diff(self.score)) <= 0 or max(np.diff(self.log_odds_empty)) > 0:
             raise InputError("a confidence curve needs rising scores and falling log odds")
+
+    def std(self, spread: FloatImage) -> FloatImage:
+        """Standard deviation of amplitudes of this spread, same shape."""
+        corrected = np.float32(self.std_scale) * spread
+        if self.largest_std is not None:
+            np.minimum(corrected, np.float32(self.largest_std), out=corrected)
+        return corrected
 
     def p_empty(self, score: FloatImage) -> FloatImage:
         """Probability that a pixel of this score is empty, same shape."""
@@ -110,7 +129,10 @@ def fit_confidence(
     groups = _pooled(groups._replace(share=(groups.share * groups.n + 0.5) / (groups.n + 1.0)))
     knots, log_odds = _thinned(groups.score, logit(groups.share))
     return Confidence(
-        float(np.quantile(z, ONE_SIGMA)), tuple(knots.tolist()), tuple(log_odds.tolist())
+        float(np.quantile(z, ONE_SIGMA)),
+        tuple(knots.tolist()),
+        tuple(log_odds.tolist()),
+        largest_std=max(float(np.quantile(np.abs(residual), LARGE_ERROR)), _TINY),
     )
 
 

@@ -128,6 +128,7 @@ class ModelMetadata:
                     float(confidence["std_scale"]),
                     tuple(map(float, confidence["score"])),
                     tuple(map(float, confidence["log_odds_empty"])),
+                    confidence["largest_std"],
                 )
             ranges = {
                 name: (float(low), float(high))

@@ -100,7 +100,7 @@ def predict(
         confidence = Confidence()
     unit = np.float32(observation.scale / UPSCALING**2)
     amplitude = np.maximum(passes.amplitude, 0.0)
-    variance = (np.float32(confidence.std_scale) * passes.spread) ** 2
+    variance = confidence.std(passes.spread) ** 2
     return Prediction(
         unit * amplitude**2,
         unit * np.sqrt(2.0 * variance**2 + 4.0 * amplitude**2 * variance),
@@ -151,10 +151,9 @@ def predict_frames(
         progress=progress, max_tile_px=max_tile_px,
     )  # fmt: skip
     confidence = network.metadata.confidence
-    std_scale = 1.0 if confidence is None else confidence.std_scale
     return Prediction(
         passes.amplitude,
-        np.float32(std_scale) * passes.spread,
+        passes.spread if confidence is None else confidence.std(passes.spread),
         None if confidence is None else false_discovery_tail(confidence.p_empty(passes.score)),
     )
 

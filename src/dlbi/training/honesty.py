@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dlbi.core.errors import InputError
 from dlbi.core.rng import derived_seed, stream
 from dlbi.learning.confidence import (
     Confidence,
@@ -67,9 +68,19 @@ def measure_honesty(
     confidence : Confidence
     tested : dict
         ``calibration``: rows of stated and observed share of empty pixels; ``discovery``: share of
-        empty pixels among those with p up to a level; ``within_one_std``: share of pixels whose
-        amplitude lies within one standard deviation of the truth.
+        empty pixels among those with p up to a level, where there are any; ``within_one_std``:
+        share of pixels whose amplitude lies within one standard deviation of the truth.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two series.
     """
+    if len(pool) < 2:
+        raise InputError(
+            f"the uncertainty is fitted on one series and tested on another, got {len(pool)}; set "
+            "data.n_validation to 2 or more"
+        )
     found = []
     for i, record in enumerate(pool.records):
         arrays = {name: values[i].astype(np.float32) for name, values in pool.arrays.items()}
@@ -101,11 +112,12 @@ def _tested(confidence: Confidence, found: list[_Pixels]) -> dict[str, Any]:
     score, empty, spread, residual, counted = map(np.concatenate, zip(*found, strict=True))
     # Every field has its own tail of p-values.
     p_values = [false_discovery_tail(confidence.p_empty(p.score)) for p in found]
-    inside = np.abs(residual) <= confidence.std_scale * spread
+    discovery = discovery_table(np.concatenate(p_values), empty)
+    inside = np.abs(residual) <= confidence.std(spread)
     return {
         "calibration": [
             row._asdict() for row in calibration_table(confidence.p_empty(score), empty)
         ],
-        "discovery": [row._asdict() for row in discovery_table(np.concatenate(p_values), empty)],
+        "discovery": [row._asdict() for row in discovery if row.n_pixels],
         "within_one_std": float(inside[counted].mean()),
     }

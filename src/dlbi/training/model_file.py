@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from torch import nn
+
+from dlbi import __version__
 from dlbi.core.rng import derived_seed
 from dlbi.io.files import writing
 from dlbi.learning.network import ModelMetadata, load_network
@@ -25,6 +29,7 @@ MODEL, CARD = "model.onnx", "model.md"
 
 _SECONDS_PER_HOUR = 3600.0
 _SCORES = ("psnr_db", "corr_2px", "false_light")
+_FEATURES = {"vgg19": "VGG19", "structures": "a small network, trained on simulated structures"}
 
 
 def write_model(
@@ -64,37 +69,46 @@ def write_model(
     OutputError
         If the export fails.
     """
-    ranges = summary_ranges(pool.records)
     model, card = folder / MODEL, folder / CARD
-    if isinstance(config, CompactConfig):
-        network, record = compact.load_trained(config, folder)
-        metadata = ModelMetadata(
-            config.name, "compact",
-            mask_channels=config.network.channels, keep=config.network.keep,
-            halo_px=network.halo_px, channels=CHANNELS, ranges=ranges,
-            training=training_facts(config, record),
-        )  # fmt: skip
-        export_model(network, model, metadata, overwrite=True)
-        confidence, tested = measure_honesty(
-            load_network(model), validation,
-            seed=derived_seed(config.seed, "honesty"), n_workers=n_workers, progress=progress,
-        )  # fmt: skip
-        facts = {**metadata.training, **tested}
-        metadata = replace(metadata, confidence=confidence, training=facts)
-        replace_metadata(model, metadata)
-    else:
-        generator, record = paper.load_trained(config, folder)
-        metadata = ModelMetadata(
-            config.name, "paper",
-            mask_channels=config.network.channels, keep=config.network.keep,
-            halo_px=generator.halo_px, n_frames=config.network.n_frames, ranges=ranges,
-            training=training_facts(config, record),
-        )  # fmt: skip
-        export_model(generator, model, metadata, overwrite=True)
+    network, metadata = _trained(config, folder, pool)
+    with writing(model), TemporaryDirectory(prefix=f".{MODEL}.", dir=folder) as place:
+        # The comparison takes a while, and no file without its correction may bear the name.
+        draft = Path(place) / MODEL
+        export_model(network, draft, metadata)
+        if metadata.kind == "compact":
+            confidence, tested = measure_honesty(
+                load_network(draft), validation,
+                seed=derived_seed(config.seed, "honesty"), n_workers=n_workers, progress=progress,
+            )  # fmt: skip
+            facts = {**metadata.training, **tested}
+            metadata = replace(metadata, confidence=confidence, training=facts)
+            replace_metadata(draft, metadata)
+        digest = sha256(draft.read_bytes()).hexdigest()
+        draft.replace(model)
     with writing(card):
-        digest = sha256(model.read_bytes()).hexdigest()
         card.write_text(model_card(metadata, sha256=digest), encoding="utf-8")
     return model, card
+
+
+def _trained(config: TrainingConfig, folder: Path, pool: Pool) -> tuple[nn.Module, ModelMetadata]:
+    """The network of a checkpoint and its description, without the confidence."""
+    common: dict[str, Any] = {
+        "mask_channels": config.network.channels,
+        "keep": config.network.keep,
+        "ranges": summary_ranges(pool.records),
+        "dlbi_version": __version__,
+    }
+    if isinstance(config, CompactConfig):
+        network, record = compact.load_trained(config, folder)
+        return network, ModelMetadata(
+            config.name, "compact", halo_px=network.halo_px, channels=CHANNELS,
+            training=training_facts(config, record), **common,
+        )  # fmt: skip
+    generator, record = paper.load_trained(config, folder)
+    return generator, ModelMetadata(
+        config.name, "paper", halo_px=generator.halo_px, n_frames=config.network.n_frames,
+        training=training_facts(config, record), **common,
+    )  # fmt: skip
 
 
 def summary_ranges(records: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
@@ -123,9 +137,16 @@ def training_facts(config: TrainingConfig, record: Mapping[str, Any]) -> dict[st
         "cpu_hours": record["cpu_s"] / _SECONDS_PER_HOUR,
         "versions": record["versions"],
     }
+    if "perceptual" in record:
+        facts["perceptual"] = _features(record["perceptual"])
     last = record["log"][-1] if record["log"] else {}
     scores = {
         title: {score: last[prefix + score] for score in _SCORES if prefix + score in last}
         for title, prefix in (("network", ""), ("Richardson–Lucy", "guide_"))
     }
     return facts | ({"scores": scores} if any(scores.values()) else {})
+
+
+def _features(perceptual: Mapping[str, str]) -> str:
+    kind = _FEATURES[perceptual["kind"]]
+    return f"{kind} ({perceptual['file']}, SHA-256 {perceptual['sha256']})"

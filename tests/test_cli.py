@@ -18,19 +18,22 @@ import pytest
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 
 from dlbi import __version__
 from dlbi.cli import main
 from dlbi.cli.arguments import parse_frames, parse_roi
 from dlbi.cli.console import PlainProgress, progress_report
-from dlbi.cli.reconstruct import Method, Quality
+from dlbi.cli.reconstruct import Method, Quality, Start
 from dlbi.core.errors import DlbiWarning, InputError
 from dlbi.core.grid import PixelGrid, block_sum
 from dlbi.core.optics import GaussianPSF
 from dlbi.io.images import load_grid_image, load_image, save_image
 from dlbi.io.stacks import load_stack
 from dlbi.io.tables import load_emitters
-from dlbi.reconstruction import METHODS, QUALITIES, reconstruct
+from dlbi.learning.network import METADATA_KEY, ModelMetadata, load_network
+from dlbi.learning.observation import CHANNELS
+from dlbi.reconstruction import METHODS, QUALITIES, STARTS, reconstruct
 from dlbi.simulation.presets import PRESETS
 from dlbi.simulation.structures import KINDS
 
@@ -41,9 +44,10 @@ CONTRACT = {
         "--preparation", "--size", "--emitters", "--seed", "--overwrite",
     ],
     "reconstruct": [
-        "MOVIE", "--out", "--method", "--guide", "--pixel-size", "--psf-fwhm", "--roi", "--frames",
-        "--quality", "--seed", "--workers", "--overwrite",
+        "MOVIE", "--out", "--method", "--guide", "--model", "--pixel-size", "--psf-fwhm", "--roi",
+        "--frames", "--quality", "--start", "--seed", "--workers", "--overwrite",
     ],
+    "train": ["CONFIG.toml", "--out", "--resume", "--workers"],
     "evaluate": [
         "SR.tif", "--truth", "--movie", "--psf-fwhm", "--pixel-size", "--error-map", "--json",
     ],
@@ -124,6 +128,7 @@ def test_help_of_a_command_lists_its_contract(dlbi, command):
 def test_choices_are_those_of_the_library(dlbi):
     assert {m.value for m in Method} == set(METHODS)
     assert {q.value for q in Quality} == set(QUALITIES)
+    assert {s.value for s in Start} == set(STARTS)
     _, out, _ = dlbi("simulate", "--help")
     words = out.replace(",", " ").replace(".", " ").replace("meos3 2", "meos3.2").split()
     assert set(KINDS) | set(PRESETS) <= set(words)
@@ -150,15 +155,21 @@ def in_process(*arguments, **options):
     )
 
 
+HEAVY = {
+    "numpy", "scipy", "numba", "matplotlib", "skimage", "tifffile", "zarr", "onnxruntime", "onnx",
+    "torch", "pydantic",
+}  # fmt: skip
+
+
 def test_help_needs_none_of_the_heavy_modules():
     code = (
         "import sys; from dlbi.cli import main; main(['reconstruct', '--help']); "
-        "print(*sys.modules, file=sys.stderr)"
+        "main(['train', '--help']); print(*sys.modules, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stderr.split())
     assert "typer" in loaded
-    assert not loaded & {"numpy", "scipy", "numba", "matplotlib", "skimage", "tifffile", "zarr"}
+    assert not loaded & HEAVY
 
 
 def test_a_real_process_refuses_in_one_line(tmp_path):
@@ -202,6 +213,9 @@ def test_usage_errors_are_one_line(tmp_path, refusal):
         "--metod": ["reconstruct", movie, "--out", out, "--metod", "rl"],
         "'magic' is not one of": ["reconstruct", movie, "--out", out, "--method", "magic"],
         "'fast' is not one of": ["reconstruct", movie, "--out", out, "--quality", "fast"],
+        "'random' is not one of": ["reconstruct", movie, "--out", out, "--start", "random"],
+        "Missing argument 'CONFIG.toml'": ["train", "--out", out],
+        "'--workers'": ["train", movie, "--out", out, "--workers", 0],
         "--workers": ["reconstruct", movie, "--out", out, "--workers", 0],
         "--seed": ["simulate", "rings", "--out", out, "--seed", -1],
         "--frames": ["simulate", "rings", "--out", out, "--frames", "many"],
@@ -331,7 +345,7 @@ def test_bad_movies(tmp_path, refusal, command, kind):
 )
 def test_options_that_do_not_fit_the_movie(tmp_path, refusal, options, says):
     movie = write_movie(tmp_path / "movie.tif", counts(), resolution=(6.25, 6.25))
-    options = ["--pixel-size", "160", *options]
+    options = ["--pixel-size", "160", "--method", "rl", *options]
     line = refusal(tmp_path, "reconstruct", movie, "--out", tmp_path / "sr.tif", *options)
     assert line.startswith(f"error: {movie}: ")
     assert says in line
@@ -339,15 +353,149 @@ def test_options_that_do_not_fit_the_movie(tmp_path, refusal, options, says):
 
 def test_unknown_pixel_size(tmp_path, refusal):
     movie = write_movie(tmp_path / "movie.tif", counts())
-    line = refusal(tmp_path, "reconstruct", movie, "--out", tmp_path / "sr.tif")
+    line = refusal(tmp_path, "reconstruct", movie, "--out", tmp_path / "sr.tif", "--method", "rl")
     assert f"{movie}: does not state its pixel size; give it with --pixel-size NM" in line
 
 
 @pytest.mark.parametrize("value", ["0", "-3", "inf"])
 def test_impossible_psf(tmp_path, refusal, value):
     movie = write_movie(tmp_path / "movie.tif", counts())
-    arguments = [movie, "--out", tmp_path / "sr.tif", "--pixel-size", 160, f"--psf-fwhm={value}"]
-    assert "error: --psf-fwhm: " in refusal(tmp_path, "reconstruct", *arguments)
+    arguments = ["--out", tmp_path / "sr.tif", "--pixel-size", 160, f"--psf-fwhm={value}"]
+    line = refusal(tmp_path, "reconstruct", movie, *arguments, "--method", "rl")
+    assert "error: --psf-fwhm: " in line
+
+
+# Networks
+
+
+def write_model(path, *, n_frames=None, **described):
+    """A network that enlarges its last input but the mask; without a description if none given."""
+    if n_frames is None:
+        first, width, n_maps = "statistics", len(CHANNELS), 3
+    else:
+        first, width, n_maps = "frames", n_frames, 1
+    inputs = {first: ["N", width, "Y", "X"], "mask": ["N", 2, "Y", "X"]}
+    if n_frames is None:
+        inputs["guide"] = ["N", 1, "Y8", "X8"]
+    constants = {
+        "scales": np.array([1, 1, 8, 8], np.float32), "begin": np.array([0]),
+        "end": np.array([n_maps]), "axis": np.array([1]),
+    }  # fmt: skip
+    graph = helper.make_graph(
+        [
+            helper.make_node("Slice", [first, "begin", "end", "axis"], ["coarse"]),
+            helper.make_node("Resize", ["coarse", "", "scales"], ["image"], mode="nearest"),
+        ],
+        "stub",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, d) for n, d in inputs.items()],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", n_maps, "Y8", "X8"])],
+        [numpy_helper.from_array(values, name) for name, values in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    if described:
+        sizes = {"mask_channels": 2, "keep": 0.8, "halo_px": 0, "n_frames": n_frames}
+        metadata = ModelMetadata("stub", **sizes, **described)
+        helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def text_model(path):
+    path.write_text("weights")
+    return path
+
+
+def other_statistics(path):
+    names = ("tomorrow", *CHANNELS[1:])
+    return write_model(path, kind="compact", channels=names)
+
+
+BAD_MODELS = {
+    "missing": (lambda p: p, "cannot be read"),
+    "folder": (lambda p: p.mkdir() or p, "cannot be read"),
+    "text": (text_model, "is not an ONNX model that ONNX Runtime"),
+    "without a description": (write_model, "without a description by dlbi"),
+    "of another dlbi": (other_statistics, "does not compute (tomorrow)"),
+    "of other inputs": (
+        lambda p: write_model(p, kind="compact", channels=CHANNELS[:5]),
+        "does not run as its description says",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_MODELS)
+def test_models_that_cannot_be_used(tmp_path, refusal, simulated, kind):
+    write, says = BAD_MODELS[kind]
+    model = write(tmp_path / "model.onnx")
+    line = refusal(
+        tmp_path, "reconstruct", simulated, "--out", tmp_path / "sr.tif", "--model", model
+    )
+    assert line.startswith(f"error: {model}: ")
+    assert says in line
+
+
+@pytest.mark.parametrize("method", ["bayes", "rl", "sofi", "mean"])
+def test_a_model_is_for_the_methods_with_a_network(tmp_path, refusal, simulated, method):
+    model = write_model(tmp_path / "model.onnx", kind="compact", channels=CHANNELS)
+    options = ["--out", tmp_path / "sr.tif", "--model", model, "--method", method]
+    line = refusal(tmp_path, "reconstruct", simulated, *options)
+    assert f"--model is for dlbi and network; method {method} has no network" in line
+
+
+@pytest.mark.parametrize("method", ["dlbi", "network"])
+@pytest.mark.parametrize(
+    ("shape", "options", "says"),
+    [
+        ((30, 15, 24), [], "at least 16×16 camera pixels, got 24×15; bayes needs 8×8"),
+        ((30, 24, 24), ["--roi", "0,0,15,24"], "at least 16×16 camera pixels, got 15×24"),
+        ((1, 24, 24), [], "single frame"),
+        ((30, 24, 24), ["--frames", "3:4"], "fewer than 2"),
+        ((30, 24, 24), ["--guide", "GUIDE"], "takes its guide from the network"),
+    ],
+)
+def test_movies_that_do_not_fit_the_network(tmp_path, refusal, method, shape, options, says):
+    movie = write_movie(tmp_path / "movie.tif", counts(shape))
+    guide = save_image(tmp_path / "g.tif", np.ones((192, 192), "f4"), PixelGrid((192, 192), 20.0))
+    options = [guide if word == "GUIDE" else word for word in options]
+    scale = ["--pixel-size", 160, "--psf-fwhm", 422]
+    out = ["--out", tmp_path / "sr.tif"]
+    line = refusal(tmp_path, "reconstruct", movie, *out, *scale, "--method", method, *options)
+    assert line.startswith(f"error: {movie}: ")
+    assert says in line
+
+
+def test_a_network_of_frames_needs_as_many(tmp_path, dlbi, refusal, simulated):
+    model = write_model(tmp_path / "model.onnx", kind="paper", n_frames=12)
+    out = tmp_path / "sr.tif"
+    options = ["--out", out, "--model", model, "--method", "network", "--psf-fwhm", 422]
+    line = refusal(tmp_path, "reconstruct", simulated, *options)
+    assert "reads exactly 12 frames, the movie has 30; choose 12 of them with --frames A:B" in line
+    assert dlbi("reconstruct", simulated, *options, "--frames", "5:17", "--seed", 1)[0] == 0
+    assert not (tmp_path / "sr.p_value.tif").exists()
+
+
+def test_a_movie_unlike_those_of_the_training_is_told(tmp_path, dlbi, simulated):
+    model = write_model(
+        tmp_path / "model.onnx", kind="compact", channels=CHANNELS,
+        ranges={"n_frames": (100.0, 400.0), "psf_sigma_px": (0.5, 2.0)},
+    )  # fmt: skip
+    options = ["--out", tmp_path / "sr.tif", "--model", model, "--method", "network"]
+    code, _, err = dlbi("reconstruct", simulated, *options, "--psf-fwhm", 422)
+    assert code == 0
+    assert "n_frames 30 (trained on 100 to 400)" in err
+    assert "psf_sigma_px" not in err
+    assert "never compared with known truth" in err
+    assert all(line.startswith("warning: ") for line in err.splitlines())
+
+
+def test_a_model_is_never_overwritten(tmp_path, refusal, simulated):
+    model = write_model(tmp_path / "sr.tif", kind="compact", channels=CHANNELS)
+    options = ["--out", model, "--model", model, "--overwrite"]
+    line = refusal(tmp_path, "reconstruct", simulated, *options)
+    assert f"{model}: is an input of this command" in line
+
+
+# Outputs
 
 
 def outputs_of(command, folder, out):
@@ -549,7 +697,7 @@ def test_an_interrupted_simulation_leaves_nothing(tmp_path, dlbi, monkeypatch, s
 # Reconstruction and scores
 
 
-@pytest.fixture(scope="module", params=["rl", "bayes"])
+@pytest.fixture(scope="module", params=["rl", "bayes", "network", "dlbi"])
 def reconstructed(request, simulated, tmp_path_factory):
     """A reconstruction of the simulated movie and its method."""
     out = tmp_path_factory.mktemp(request.param) / "sr.ome.tif"
@@ -562,8 +710,10 @@ def reconstructed(request, simulated, tmp_path_factory):
 def test_reconstruction_is_written_with_its_siblings(reconstructed):
     out, method = reconstructed
     siblings = {"sr.ome.tif", "sr.background.ome.tif", "sr.provenance.json"}
-    if method == "bayes":
-        siblings |= {"sr.std.ome.tif", "sr.p_value.ome.tif", "sr.emitters.csv"}
+    if method != "rl":
+        siblings |= {"sr.std.ome.tif", "sr.p_value.ome.tif"}
+    if method in ("bayes", "dlbi"):
+        siblings |= {"sr.emitters.csv"}
     assert {p.name for p in out.parent.iterdir()} == siblings
     _, grid = load_grid_image(out)
     assert grid == PixelGrid((192, 192), 20.0)
@@ -578,7 +728,11 @@ def test_reconstruction_records_where_it_comes_from(reconstructed, simulated):
     assert record["config"]["method"] == method
     assert record["config"]["frames"] == [0, 30]
     assert record["config"]["psf_fwhm_nm"] == 422
+    assert record["config"]["start"] == "guide"
+    assert record["config"]["model"] is None
     assert record["reconstruction"]["method"] == method
+    network = record["reconstruction"].get("network", {}).get("sha256")
+    assert network == (load_network().sha256 if method in ("network", "dlbi") else None)
     assert record["software"]["dlbi"] == __version__
     assert record["command"][:2] == ["dlbi", "reconstruct"]
 
@@ -612,16 +766,39 @@ def test_table_has_the_null_row_and_names_the_normalisations(dlbi, reconstructed
     assert "RSP" in text
 
 
-def test_the_same_seed_gives_the_same_files_at_any_number_of_workers(tmp_path, dlbi, simulated):
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--method", "bayes", "--roi", "4,4,12,12"],
+        ["--method", "bayes", "--roi", "4,4,12,12", "--start", "resampled"],
+        ["--method", "dlbi", "--roi", "4,4,16,16"],
+    ],
+    ids=["bayes", "resampled", "dlbi"],
+)
+def test_the_same_seed_gives_the_same_files_at_any_number_of_workers(
+    tmp_path, dlbi, simulated, options
+):
     def files(name, workers):
         folder = tmp_path / name
         folder.mkdir()
-        options = ["--psf-fwhm", 422, "--quality", "preview", "--roi", "4,4,12,12", "--seed", 2]
-        out = folder / "sr.tif"
-        assert dlbi("reconstruct", simulated, "--out", out, *options, "--workers", workers)[0] == 0
+        quick = ["--psf-fwhm", 422, "--quality", "preview", "--seed", 2, "--workers", workers]
+        assert dlbi("reconstruct", simulated, "--out", folder / "sr.tif", *options, *quick)[0] == 0
         return {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix != ".json"}
 
     assert files("one", 1) == files("two", 2)
+
+
+def test_the_paper_start_is_another_start(tmp_path, dlbi, simulated):
+    common = ["--method", "bayes", "--roi", "4,4,12,12", "--psf-fwhm", 422, "--quality", "preview"]
+    images = []
+    for start in ("guide", "resampled"):
+        out = tmp_path / f"{start}.tif"
+        options = ["--out", out, *common, "--seed", 2, "--start", start]
+        assert dlbi("reconstruct", simulated, *options)[0] == 0
+        record = json.loads((tmp_path / f"{start}.provenance.json").read_text())
+        assert record["config"]["start"] == record["reconstruction"]["schedule"]["start"] == start
+        images.append(load_image(out)[0])
+    assert not np.array_equal(*images)
 
 
 def test_part_of_a_movie_is_scored_against_that_part(tmp_path, dlbi, simulated):
@@ -704,7 +881,8 @@ def test_a_guide_of_just_the_region_is_taken_as_it_is(tmp_path, dlbi, simulated)
 def test_guides_that_do_not_fit(tmp_path, refusal, simulated, guide, says):
     path = save_image(tmp_path / "g.tif", guide, PixelGrid(guide.shape, 20.0))
     out = tmp_path / "sr.tif"
-    line = refusal(tmp_path, "reconstruct", simulated, "--out", out, "--guide", path)
+    options = ["--method", "rl", "--guide", path]
+    line = refusal(tmp_path, "reconstruct", simulated, "--out", out, *options)
     assert f"{path}: " in line
     assert says in line
 
@@ -791,10 +969,19 @@ def test_doctor_reports_and_never_fails(dlbi, monkeypatch):
     assert lines["numpy"] == np.__version__
     assert "GiB" in lines["memory"]
     assert "kept in" in lines["compiled"]
+    network = load_network()
+    assert lines["network"] == f"{network.metadata.name}, sha256 {network.sha256}"
     monkeypatch.setattr("dlbi.cli.doctor.tempfile.TemporaryFile", no_space)
     code, out, _ = dlbi("doctor")
     assert code == 0
     assert "set NUMBA_CACHE_DIR" in out
+
+
+def test_doctor_tells_of_a_network_that_cannot_be_used(dlbi, monkeypatch):
+    monkeypatch.setattr("dlbi.learning.network._SHIPPED", "models/none.onnx")
+    code, out, _ = dlbi("doctor")
+    assert code == 0
+    assert "cannot be used (the network of this package: cannot be read" in out
 
 
 def no_space(**_):

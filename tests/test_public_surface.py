@@ -19,8 +19,8 @@ from dlbi.io.images import save_image
 EXPECTED = {
     "__version__", "DlbiError", "DlbiWarning", "Emitters", "GaussianPSF", "ImageStack",
     "PixelGrid", "Reconstruction", "Reconstructor", "StructureImage", "draw_structure", "evaluate",
-    "load_emitters", "load_network", "load_reconstruction", "load_stack", "load_structure", "presets",
-    "reconstruct", "reconstructor", "save", "simulate", "squirrel",
+    "load_emitters", "load_network", "load_reconstruction", "load_stack", "load_structure",
+    "presets", "reconstruct", "reconstructor", "save", "simulate", "squirrel",
 }  # fmt: skip
 
 

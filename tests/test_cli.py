@@ -157,7 +157,7 @@ def in_process(*arguments, **options):
 
 HEAVY = {
     "numpy", "scipy", "numba", "matplotlib", "skimage", "tifffile", "zarr", "onnxruntime", "onnx",
-    "torch", "pydantic",
+    "torch",
 }  # fmt: skip
 
 

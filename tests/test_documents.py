@@ -105,13 +105,21 @@ def test_scripts_of_the_readme_use_public_names():
                 assert node.attr in dlbi.__all__
 
 
-@pytest.mark.parametrize("command", re.findall(r"^dlbi (\w+) (.*)$", README, re.MULTILINE))
-def test_options_of_the_readme_exist(command, capsys):
+def commands():
+    """Name and arguments of each command that a document tells to type."""
+    texts = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
+    return sorted(set(re.findall(r"^dlbi (\w+) (.*)$", texts, re.MULTILINE)))
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_commands_of_the_documents_exist(command, capsys):
     name, arguments = command
     assert dlbi_main([name, "--help"]) == 0
     known = capsys.readouterr().out
     for option in re.findall(r"--[\w-]+", arguments):
         assert f" {option} " in known
+    for config in re.findall(r"\S+\.toml", arguments):
+        assert (ROOT / config).exists()
 
 
 def dlbi_main(arguments):

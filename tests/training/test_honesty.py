@@ -131,12 +131,18 @@ def test_even_series_fit_and_odd_ones_test(pool, measured):
     assert (confidence.p_empty(np.array([-9.0, 9.0])) > 0.99).all()
 
 
-def test_dark_pixels_without_structure_do_not_count(pool, measured):
-    dark = (pool.arrays["structure"] == 0) & (pool.arrays["guide"] <= LEAST_AMPLITUDE)
-    assert dark.mean() > 0.15
-    target = np.where(dark, 100.0, pool.arrays["target"])
-    changed = Pool(pool.arrays | {"target": target}, pool.records)
-    assert measure_honesty(network(), changed, seed=5) == measured
+def test_dark_pixels_count_where_there_is_structure(pool, measured):
+    dark = pool.arrays["guide"] <= LEAST_AMPLITUDE
+    missed = dark & (pool.arrays["structure"] == 1)
+    assert 0.1 < missed.mean() < dark.mean() - 0.1
+
+    def with_errors_at(pixels):
+        target = np.where(pixels, 100.0, pool.arrays["target"])
+        changed = Pool(pool.arrays | {"target": target}, pool.records)
+        return measure_honesty(network(), changed, seed=5)
+
+    assert with_errors_at(dark & ~missed) == measured
+    assert with_errors_at(missed)[0].std_scale > 1.2 * measured[0].std_scale
 
 
 def test_a_level_at_which_nothing_is_found_is_left_out(pool):

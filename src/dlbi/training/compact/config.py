@@ -99,6 +99,11 @@ class CompactConfig(_Settings):
                 f'the compact network reads statistics: set data.view = "statistics", '
                 f'not "{self.data.view}"'
             )
+        if self.data.n_validation < 2:
+            raise ValueError(
+                f"data.n_validation = {self.data.n_validation}: at least 2 are needed, to measure "
+                "the uncertainty on one half and to test it on the other"
+            )
         if self.optimisation.crop_px > self.data.field_px:
             raise ValueError(
                 f"optimisation.crop_px = {self.optimisation.crop_px} is larger than "

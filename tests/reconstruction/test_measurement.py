@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from dlbi.core.errors import DlbiWarning
+from dlbi.core.grid import PixelGrid
+from dlbi.core.images import ImageStack
+from dlbi.core.optics import GaussianPSF
+from dlbi.inference.background import Background
+from dlbi.inference.noise import NoiseModel
+from dlbi.learning.observation import CHANNELS
+from dlbi.reconstruction.measurement import (
+    MARGIN_PX,
+    PRESET_FWHM_NM,
+    Movie,
+    deconvolve,
+    measure,
+    observed,
+    projection_of,
+    psf_of,
+)
+
+PSF = GaussianPSF(422.0)
+
+
+@pytest.fixture
+def small() -> Movie:
+    """Frames 0 … 5 of 2×3 pixels, each with its own haze; noise variance 2 + 0.5 · level."""
+    data = np.arange(36, dtype=np.float32).reshape(6, 2, 3)
+    haze = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    trend = np.array([-3, -2, -1, 1, 2, 3], np.float32)
+    return Movie(
+        ImageStack(data, PixelGrid((2, 3), 160.0)),
+        data.mean(axis=0),
+        NoiseModel(2.0, 0.5, 0.1),
+        Background(trend, haze),
+    )
+
+
+@pytest.fixture
+def noise_only() -> ImageStack:
+    data = np.random.default_rng(3).normal(100, 5, (60, 32, 32)).astype(np.float32)
+    return ImageStack(data, PixelGrid((32, 32), 160.0))
+
+
+def test_signal_and_noise_of_the_mean(small):
+    # The mean of frames 0, 6, …, 30 is 15 in the first pixel.
+    np.testing.assert_array_equal(small.signal, [[14, 14, 14], [14, 14, 14]])
+    np.testing.assert_allclose(small.variance, 2.0 + 0.5 * (15 + np.arange(6).reshape(2, 3)))
+    np.testing.assert_allclose(small.variance_of_mean, small.variance / 6)
+
+
+def test_frames_of_a_region_have_no_background(small):
+    frames = small.frames((slice(1, 2), slice(0, 2)))
+    # Pixel values 3 and 4 of the first frame, less trend −3 and haze 4 and 5.
+    np.testing.assert_array_equal(
+        frames[:, 0, 0], 6 * np.arange(6) + 3 - 4 - small.background.trend
+    )
+    np.testing.assert_array_equal(
+        frames[:, 0, 1], 6 * np.arange(6) + 4 - 5 - small.background.trend
+    )
+    assert small.stack.data[0, 1, 0] == 3, "the movie itself must stay as it is"
+
+
+def test_a_movie_is_measured_on_all_its_frames():
+    rng = np.random.default_rng(5)
+    ramp = np.linspace(-20.0, 20.0, 100)[:, None, None]
+    data = (300.0 + ramp + rng.normal(0.0, 6.0, (100, 40, 40))).astype(np.float32)
+    found = measure(ImageStack(data, PixelGrid((40, 40), 160.0)))
+    np.testing.assert_allclose(found.mean, data.mean(axis=0), rtol=1e-5)
+    assert found.variance.mean() == pytest.approx(36.0, rel=0.05)
+    # No structure: all is background, which rises by 40 counts.
+    assert abs(found.signal.mean()) < 4 * 0.6 / 40 + 0.3
+    assert found.background.trend[80] - found.background.trend[19] == pytest.approx(
+        61 * 40 / 99, abs=1.0
+    )
+
+
+def test_a_given_psf_is_taken_as_it_is(movie):
+    psf, record = psf_of(movie.stack, GaussianPSF(333.0))
+    assert psf.fwhm_nm == 333.0
+    assert record == {"fwhm_nm": 333.0, "origin": "given"}
+
+
+def test_the_psf_is_read_off_a_movie_that_shows_it(movie):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DlbiWarning)
+        psf, record = psf_of(movie.stack, None)
+    assert record["origin"] == "movie"
+    assert record["fwhm_nm"] == psf.fwhm_nm
+    truth = movie.scene.microscope.psf.fwhm_nm
+    assert abs(psf.fwhm_nm - truth) < 3 * record["standard_error_nm"]
+
+
+def test_an_unidentified_psf_is_told(noise_only):
+    with pytest.warns(DlbiWarning, match="--psf-fwhm"):
+        psf, record = psf_of(noise_only, None)
+    assert psf.fwhm_nm == PRESET_FWHM_NM
+    assert record == {"fwhm_nm": PRESET_FWHM_NM, "origin": "preset"}
+
+
+def test_the_projection_sees_a_margin_around_the_field(movie):
+    projection = projection_of(movie.stack, PSF, 4)
+    assert projection.fine.shape == (4 * (32 + 2 * MARGIN_PX),) * 2
+    assert projection.fine.origin_nm == (-MARGIN_PX * 160.0,) * 2
+    assert projection.camera == movie.stack.grid
+    assert projection.psf == PSF
+
+
+def test_deconvolution_explains_the_mean_without_its_haze(movie):
+    found = measure(movie.stack)
+    projection = projection_of(movie.stack, PSF, 8)
+    density = deconvolve(found, projection)
+    received = projection.forward(density)
+    assert received.sum() == pytest.approx(np.maximum(found.signal, 0).sum(), rel=0.01)
+    assert np.corrcoef(received.ravel(), found.signal.ravel())[0, 1] > 0.99
+
+
+def test_deconvolution_starts_from_its_guide(movie):
+    found = measure(movie.stack)
+    projection = projection_of(movie.stack, PSF, 8)
+    start = np.zeros(projection.fine.shape, np.float32)
+    start[:, ::4] = 1.0  # one column in four, far below the PSF
+    steps = []
+    guided, flat = (
+        deconvolve(
+            found, projection, start=s, n_iterations=3, progress=lambda *step: steps.append(step)
+        )
+        for s in (start, None)
+    )
+    assert steps == 2 * [(1, 3), (2, 3), (3, 3)]
+    between = start == 0
+    assert guided[between].sum() < 0.05 * guided.sum()
+    assert flat[between].sum() == pytest.approx(0.75 * flat.sum(), rel=0.01)
+
+
+def test_the_network_sees_the_movie_and_its_deconvolution(movie):
+    found = measure(movie.stack)
+    projection = projection_of(movie.stack, PSF, 8)
+    density = deconvolve(found, projection)
+    seen = observed(found, density, projection)
+    assert seen.statistics.shape == (len(CHANNELS), 32, 32)
+    assert seen.summary["n_frames"] == 120
+    m = 8 * MARGIN_PX
+    inside = density[m:-m, m:-m]
+    np.testing.assert_allclose(seen.guide**2 * (seen.scale / 64), inside, rtol=1e-4, atol=1e-6)
+    signal = seen.statistics[CHANNELS.index("signal")]
+    np.testing.assert_allclose(signal * seen.scale, found.signal, rtol=1e-4, atol=1e-3)

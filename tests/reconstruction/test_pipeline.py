@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from dlbi.core.errors import DlbiWarning, InputError, ShapeError
+from dlbi.core.grid import PixelGrid
+from dlbi.core.images import ImageStack
+from dlbi.evaluation.image import score_truth
+from dlbi.inference.refinement import Schedule
+from dlbi.learning.network import load_network
+from dlbi.learning.symmetry import SYMMETRIES, apply_image
+from dlbi.reconstruction import METHODS, pipeline, reconstruct, reconstructor, sampling
+from dlbi.reconstruction.measurement import measure
+from dlbi.simulation.movie import simulate
+from dlbi.simulation.presets import custom
+from dlbi.simulation.structures import draw
+
+LEARNED = ("dlbi", "network")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_runs():
+    """Fewer sweeps: these tests ask what is wired to what, not how good it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(pipeline.QUALITIES, "preview", Schedule(n_sweeps=12, n_burn_in=6))
+        yield
+
+
+@pytest.fixture(scope="module")
+def copying(compact):
+    """A network whose image is the deconvolution that it sees."""
+    return compact(lambda guide: guide)
+
+
+@pytest.fixture
+def noise_only() -> ImageStack:
+    data = np.random.default_rng(3).normal(100, 5, (60, 32, 32)).astype(np.float32)
+    return ImageStack(data, PixelGrid((32, 32), 160.0))
+
+
+def run(movie, method="bayes", **options):
+    options = {"quality": "preview", "rng": 5, "psf": movie.scene.microscope.psf, **options}
+    return reconstruct(movie.stack, method=method, **options)
+
+
+def in_blocks(image):
+    return image.reshape(64, 4, 64, 4).sum(axis=(1, 3)).ravel()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_returns_a_complete_image(movie, method, copying):
+    result = run(movie, method, model=copying)
+    assert result.grid == movie.stack.grid.refine(8)
+    assert result.mean.dtype == np.float32
+    assert np.isfinite(result.mean).all()
+    assert result.mean.min() >= 0
+    assert result.provenance["method"] == method
+    assert result.provenance["seed"] == 5
+    uncertain = method in ("dlbi", "network", "bayes")
+    for image in (result.std, result.p_value):
+        assert (image is not None) == uncertain
+        assert not uncertain or (np.isfinite(image).all() and image.min() >= 0)
+    assert not uncertain or result.p_value.max() <= 1
+    assert (result.emitters is not None) == (method in ("dlbi", "bayes"))
+    assert ("network" in result.provenance) == (method in LEARNED)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_images_carry_the_light_of_the_movie(movie, method, copying):
+    light = movie.stack.mean() - np.median(movie.stack.mean())
+    found = run(movie, method, model=copying).mean.sum()
+    assert found == pytest.approx(light.sum(), rel=0.25)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_images_show_the_structure(movie, method, copying):
+    result = run(movie, method, model=copying)
+    assert np.corrcoef(in_blocks(result.mean), in_blocks(movie.truth(8).density))[0, 1] > 0.5
+
+
+def test_bayes_is_closer_to_the_fluorophores_than_richardson_lucy(movie):
+    truth = movie.truth(8)
+    bayes, rl = (score_truth(run(movie, m), truth).image for m in ("bayes", "rl"))
+    assert bayes.corr_2px > rl.corr_2px
+    assert bayes.corr_4px > rl.corr_4px
+
+
+@pytest.mark.parametrize("method", ["bayes", *LEARNED])
+def test_same_seed_same_bits_at_any_number_of_workers(movie, method, compact):
+    # Dropout must show, so that the seed matters to the network too.
+    network = compact(lambda guide: guide)
+    network._session.run = _with_dropout(network._session.run)
+    one, two, other = (
+        run(movie, method, model=network, **o) for o in ({}, {"n_workers": 2}, {"rng": 6})
+    )
+    for name in ("mean", "std", "p_value"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    if method != "network":
+        for a, b in zip(
+            one.emitters.columns().values(), two.emitters.columns().values(), strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
+    assert one.provenance == two.provenance
+    assert not np.array_equal(one.mean, other.mean)
+
+
+def _with_dropout(inner):
+    def outer(names, inputs):
+        (image,) = inner(names, inputs)
+        kept = inputs["mask"].mean(axis=1, keepdims=True).repeat(8, axis=-2).repeat(8, axis=-1)
+        image[:, :1] *= kept
+        return [image]
+
+    return outer
+
+
+def test_the_network_alone_is_its_prediction_in_counts(movie, compact):
+    rl = run(movie, "rl").mean
+    network = run(movie, "network", model=compact(lambda guide: 2 * guide))
+    # Twice the amplitude is four times the light: it is the network's own, and stays so.
+    np.testing.assert_allclose(network.mean, 4 * rl, rtol=1e-3, atol=1e-4)
+    recorded = network.provenance["network"]
+    # The stub states an amplitude's deviation of 0.1; a count is `scale`/64 of a square amplitude.
+    scale = _scale(movie)
+    variance = 2 * 0.1**4 + 4 * (network.mean * 64 / scale) * 0.1**2
+    np.testing.assert_allclose(network.std, np.sqrt(variance) * scale / 64, rtol=1e-2)
+    assert network.p_value[network.mean * 64 / scale > 0.05**2].max() < 0.05
+    assert recorded["name"] == "stub"
+    assert recorded["share_in_disagreement"] < 0.05
+
+
+def _scale(movie):
+    signal = np.maximum(measure(movie.stack).signal, 0)
+    return float((signal**2).sum() / signal.sum())
+
+
+def test_a_network_without_p_value_leaves_it_to_the_sampler(movie, paper):
+    network = paper(movie.n_frames)
+    alone, refined = (run(movie, m, model=network) for m in ("network", "dlbi"))
+    assert alone.p_value is None
+    assert alone.std is not None
+    occupied = movie.truth(8).density > 0
+    assert refined.p_value[occupied].mean() < refined.p_value[~occupied].mean()
+    signal = np.maximum(measure(movie.stack).signal, 0)
+    assert alone.mean.sum() == pytest.approx(signal.sum(), rel=1e-3)
+
+
+def test_a_movie_unlike_those_of_the_training_is_told_and_recorded(movie, compact):
+    network = compact(lambda guide: guide, ranges={"n_frames": (200, 400)})
+    for method in LEARNED:
+        with pytest.warns(DlbiWarning, match="n_frames 120"):
+            result = run(movie, method, model=network)
+        (line,) = result.provenance["network"]["out_of_range"]
+        assert line.startswith("n_frames 120")
+
+
+@pytest.mark.parametrize("method", LEARNED)
+@pytest.mark.parametrize(
+    "picture",
+    [
+        pytest.param(lambda guide: np.maximum(guide.max() - guide, 0), id="fake"),
+        pytest.param(lambda guide: guide * (guide < 0.3 * guide.max()), id="erased"),
+        pytest.param(np.zeros_like, id="nothing"),
+    ],
+)
+def test_a_network_that_does_not_explain_the_movie_is_told(movie, compact, method, picture):
+    with pytest.warns(DlbiWarning, match="disagree"):
+        result = run(movie, method, model=compact(picture))
+    assert result.provenance["network"]["share_in_disagreement"] > 0.1
+    for image in (result.mean, result.std, result.p_value):
+        assert np.isfinite(image).all()
+
+
+def test_a_network_that_explains_the_movie_is_not_doubted(movie, copying):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DlbiWarning)
+        run(movie, "network", model=copying)
+
+
+def test_a_network_that_knows_the_truth_helps_the_refinement(movie, compact):
+    truth = movie.truth(8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DlbiWarning)
+        informed = run(movie, "dlbi", model=compact(_knowing(movie.truth_density(8).density)))
+    bayes = run(movie, "bayes")
+    assert score_truth(informed, truth).image.corr_2px > (
+        score_truth(bayes, truth).image.corr_2px + 0.03
+    )
+
+
+def _knowing(density):
+    """The amplitude of a density, turned as the guide is turned; the first one is upright."""
+    amplitude = np.sqrt(density)[None, None]
+    upright = []
+
+    def picture(guide):
+        upright.append(guide)
+        (k,) = (k for k in SYMMETRIES if np.array_equal(apply_image(upright[0], k), guide))
+        return apply_image(amplitude, k)
+
+    return picture
+
+
+def test_tiled_fields_join_without_seams(movie, monkeypatch):
+    whole = run(movie)
+    monkeypatch.setattr(sampling, "MAX_TILE_VOXELS", 24 * 24 * movie.n_frames)
+    tiled = run(movie)
+    assert len(tiled.provenance["tiles"]) > 1
+    a, b, other = (in_blocks(r.mean) for r in (whole, tiled, run(movie, rng=6)))
+    # As alike as two chains are, in the field and along the cut.
+    assert np.corrcoef(a, b)[0, 1] > np.corrcoef(a, other)[0, 1] - 0.02
+    strip = np.s_[:, 124:132]
+    assert tiled.mean[strip].sum() == pytest.approx(whole.mean[strip].sum(), rel=0.15)
+
+
+@pytest.mark.parametrize("method", ["bayes", "dlbi"])
+def test_a_masked_part_of_the_field_stays_empty(movie, monkeypatch, method, copying):
+    frames = np.asarray(movie.stack.data)
+    masked = np.concatenate([frames, np.zeros_like(frames)], axis=2)
+    monkeypatch.setattr(sampling, "MAX_TILE_VOXELS", 32 * 32 * len(frames))
+    result = reconstruct(
+        ImageStack(masked, PixelGrid((32, 64), 160.0)),
+        method=method, psf=movie.scene.microscope.psf, model=copying, quality="preview", rng=5,
+    )  # fmt: skip
+    assert np.isfinite(result.mean).all()
+    assert result.mean[:, 384:].sum() < 1e-3 * result.mean.sum()
+    assert result.p_value[:, 384:].min() > 0.05
+
+
+@pytest.mark.parametrize(("brightness", "identifiable"), [(2.0, True), (0.02, False)])
+def test_the_record_says_whether_single_fluorophores_are_identifiable(brightness, identifiable):
+    structure = draw("bundles", PixelGrid((256, 256), 20.0), np.random.default_rng(12))
+    n = 600 if identifiable else 60_000
+    dim = simulate(structure, custom(n_emitters=n, peak_to_noise=brightness), n_frames=60, rng=12)
+    result = run(dim)
+    (tile,) = result.provenance["tiles"]
+    assert tile["identifiable"] is identifiable
+    assert np.isfinite(result.mean).all()
+
+
+def test_a_guide_is_used(movie):
+    truth = movie.truth(8)
+    guide = movie.truth_density(8).density
+    for method in ("rl", "bayes"):
+        guided, flat = (run(movie, method, guide=g) for g in (guide, None))
+        assert guided.provenance["guided"]
+        assert not flat.provenance["guided"]
+        assert score_truth(guided, truth).image.corr_2px > score_truth(flat, truth).image.corr_2px
+
+
+@pytest.mark.parametrize("method", ["bayes", *LEARNED])
+def test_noise_gives_nothing_and_says_so(noise_only, method, compact):
+    # Not even a network that sees structure everywhere.
+    network = compact(lambda guide: guide + 1)
+    with pytest.warns(DlbiWarning, match="no light"):
+        result = reconstruct(noise_only, method=method, model=network, rng=0)
+    assert not result.mean.any()
+    assert not result.std.any()
+    assert (result.p_value == 1).all()
+    assert len(result.emitters) == 0
+
+
+def test_an_unidentified_psf_is_told(noise_only):
+    with pytest.warns(DlbiWarning, match="--psf-fwhm"):
+        result = reconstruct(noise_only, method="rl")
+    assert result.provenance["psf"]["origin"] == "preset"
+
+
+@pytest.mark.parametrize(
+    ("method", "stages"),
+    [
+        ("rl", {"guide"}),
+        ("bayes", {"guide", "sampling"}),
+        ("network", {"guide", "network"}),
+        ("dlbi", {"guide", "network", "guided deconvolution", "sampling"}),
+    ],
+)
+def test_progress_counts_to_its_end(movie, method, stages, copying):
+    seen: dict[str, list[tuple[int, int]]] = {}
+    run(
+        movie, method, model=copying,
+        progress=lambda stage, done, total: seen.setdefault(stage, []).append((done, total)),
+    )  # fmt: skip
+    for steps in seen.values():
+        done, total = zip(*steps, strict=True)
+        assert list(done) == list(range(1, total[0] + 1))
+        assert set(total) == {total[0]}
+    assert set(seen) == stages
+
+
+def test_a_reconstructor_is_movie_and_generator_to_reconstruction(movie):
+    rl = reconstructor("rl", psf=movie.scene.microscope.psf)
+    result = rl(movie.stack, np.random.default_rng(1))
+    np.testing.assert_array_equal(result.mean, run(movie, "rl").mean)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"method": "srrf"}, InputError, "dlbi, network, bayes, rl, sofi, mean"),
+        ({"quality": "ultra"}, InputError, "preview, standard, best"),
+        ({"start": "random"}, InputError, "guide, resampled"),
+        ({"upscaling": 0}, InputError, "1…16"),
+        ({"n_workers": 0}, InputError, "at least 1"),
+        ({"guide": np.ones((3, 3), np.float32)}, ShapeError, "256×256"),
+        ({"guide": -np.ones((256, 256), np.float32)}, InputError, "non-negative"),
+        ({"guide": np.zeros((256, 256), np.float32)}, InputError, "not all zero"),
+        ({"guide": np.full((256, 256), np.nan, np.float32)}, InputError, "finite"),
+        ({"method": "dlbi", "upscaling": 4}, InputError, "refines 8 times, not 4.*bayes"),
+        ({"method": "network", "upscaling": 4}, InputError, "refines 8 times, not 4.*bayes"),
+        ({"method": "dlbi", "guide": np.ones((256, 256), np.float32)}, InputError, "bayes or rl"),
+        ({"method": "network", "guide": np.ones((256, 256), np.float32)}, InputError, "bayes or"),
+    ],
+)
+def test_wrong_options_are_one_clear_line(movie, options, error, message, copying):
+    with pytest.raises(error, match=message) as caught:
+        run(movie, **{"model": copying, **options})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "side", "message"),
+    [("bayes", 7, "8×8"), ("dlbi", 15, "16×16.*30×15.*bayes"), ("network", 15, "16×16")],
+)
+def test_a_field_smaller_than_the_method_needs_is_refused(method, side, message, copying):
+    data = np.random.default_rng(0).normal(100, 5, (20, side, 30)).astype(np.float32)
+    stack = ImageStack(data, PixelGrid((side, 30), 160.0))
+    with pytest.raises(ShapeError, match=message):
+        reconstruct(stack, method=method, model=copying)
+
+
+def test_the_network_of_the_package_beats_deconvolution_and_refinement_keeps_it():
+    network = load_network()
+    structure = draw("filaments", PixelGrid((256, 256), 20.0), np.random.default_rng(31))
+    movie = simulate(structure, custom(n_emitters=1500, peak_to_noise=0.8), n_frames=200, rng=31)
+    truth = movie.truth(8)
+    quality = {
+        method: score_truth(run(movie, method, model=network), truth).image.corr_2px
+        for method in ("rl", "bayes", "network", "dlbi")
+    }
+    assert quality["network"] > quality["rl"]
+    assert quality["dlbi"] >= min(quality["bayes"], quality["network"])

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from dlbi.core.errors import DlbiWarning, InputError
+from dlbi.core.optics import GaussianPSF
+from dlbi.learning.passes import COMPACT_PASSES, PAPER_PASSES
+from dlbi.reconstruction.measurement import MARGIN_PX, deconvolve, measure, projection_of
+from dlbi.reconstruction.prior import (
+    DISAGREEMENT,
+    LARGE_SHARE,
+    MODEL_ERROR,
+    disagreement,
+    look,
+    report_disagreement,
+    with_margin,
+)
+
+PSF = GaussianPSF(422.0)
+SIDE = 24
+
+
+@pytest.fixture(scope="module")
+def scene(movie):
+    """Measured movie, its deconvolution and projection."""
+    found = measure(movie.stack)
+    projection = projection_of(movie.stack, movie.scene.microscope.psf, 8)
+    return found, deconvolve(found, projection), projection
+
+
+def see(network, scene, **options):
+    settings = {"seed": 3, "n_workers": 1, "progress": lambda *_: None}
+    return look(network, *scene, **settings | options)
+
+
+def inside(density):
+    m = 8 * MARGIN_PX
+    return density[m:-m, m:-m]
+
+
+# What the network sees and says.
+
+
+def test_a_network_that_copies_its_guide_gives_the_deconvolution_in_counts(compact, scene):
+    steps = []
+    found, record = see(compact(lambda g: g), scene, progress=lambda *s: steps.append(s))
+    np.testing.assert_allclose(found.mean, inside(scene[1]), rtol=1e-3, atol=1e-5)
+    assert found.std.shape == found.p_value.shape == (256, 256)
+    assert record["name"] == "stub"
+    assert record["sha256"] == "0" * 64
+    assert record["summary"]["n_frames"] == 120
+    assert record["out_of_range"] == []
+    assert steps == [(n + 1, COMPACT_PASSES) for n in range(COMPACT_PASSES)]
+
+
+def test_a_movie_unlike_those_of_the_training_is_told(compact, scene):
+    with pytest.warns(DlbiWarning, match=r"n_frames 120 \(trained on 20 to 50\).*bayes") as caught:
+        _, record = see(
+            compact(lambda g: g, ranges={"n_frames": (20, 50), "psf_sigma_px": (0.5, 2.0)}), scene
+        )
+    assert len(caught) == 1
+    assert record["out_of_range"] == ["n_frames 120 (trained on 20 to 50)"]
+
+
+def test_a_movie_like_those_of_the_training_is_not_mentioned(compact, scene):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DlbiWarning)
+        see(compact(lambda g: g, ranges={"n_frames": (20, 400)}), scene)
+
+
+def test_a_network_of_the_papers_kind_gets_the_light_of_the_movie(paper, scene):
+    movie, steps = scene[0], []
+    found, record = see(paper(120), scene, progress=lambda *s: steps.append(s))
+    assert found.mean.sum() == pytest.approx(np.maximum(movie.signal, 0).sum(), rel=1e-4)
+    # The stub draws the normalised mean frame: an affine map of it, the same in every pass.
+    drawn = found.mean[::8, ::8].ravel()
+    assert np.corrcoef(drawn, movie.mean.ravel())[0, 1] > 0.9999
+    np.testing.assert_allclose(found.std, 0.0, atol=1e-3 * found.mean.max())
+    assert found.p_value is None
+    assert record == {"name": "stub", "sha256": "0" * 64}
+    assert len(steps) == 2 * PAPER_PASSES
+
+
+def test_a_network_of_the_papers_kind_reads_its_number_of_frames_only(paper, scene):
+    with pytest.raises(InputError, match="exactly 7 frames"):
+        see(paper(7), scene)
+
+
+# Whether its image explains the movie.
+
+
+@pytest.fixture
+def drawn(measured):
+    """Two lines, the projection, and a measured movie of a picture with white noise."""
+    picture = np.zeros((8 * SIDE, 8 * SIDE), np.float32)
+    picture[:, 60] = picture[130, :] = 1.0
+
+    def make(picture, *, noise: float, seed: int = 0):
+        movie = measured(np.zeros((SIDE, SIDE)), variance=max(2 * noise**2, 1e-12))
+        projection = projection_of(movie.stack, PSF, 8)
+        mean = projection.forward(with_margin(picture, projection))
+        mean += noise * np.random.default_rng(seed).standard_normal(mean.shape).astype(np.float32)
+        return measured(mean + 7.0, haze=7.0, variance=max(2 * noise**2, 1e-12)), projection
+
+    return picture, make
+
+
+def test_the_truth_disagrees_as_noise_does(drawn):
+    picture, make = drawn
+    movie, projection = make(picture, noise=0.05)
+    z = disagreement(movie, picture, projection)
+    assert z.shape == (SIDE, SIDE)
+    lit = projection.forward(with_margin(picture, projection)) > 0.01
+    assert 100 < lit.sum() < SIDE * SIDE - 100
+    # Unit variance in the dark, below it where the model error is allowed for.
+    n = (~lit).sum()
+    assert abs(z[~lit].std() - 1) < 4 / np.sqrt(2 * n)
+    assert z[lit].std() < 1
+    assert abs(z[~lit].mean()) < 4 / np.sqrt(n)
+    assert np.abs(z).max() < DISAGREEMENT
+    assert report_disagreement(z)["share_in_disagreement"] == 0
+
+
+def test_only_the_shape_of_the_image_counts(drawn):
+    picture, make = drawn
+    movie, projection = make(picture, noise=0.05)
+    one, seven = (disagreement(movie, f * picture, projection) for f in (np.float32(1), 7))
+    np.testing.assert_allclose(one, seven, atol=1e-3)
+
+
+def test_standard_errors_of_a_pixel(measured):
+    # A flat image predicts the same everywhere; by least squares that is the mean signal, 10.
+    movie = measured(np.full((SIDE, SIDE), 10.0), variance=8.0, n_frames=2)
+    movie.mean[12, 12] += 5.0
+    movie.mean[3, 3] -= 5.0
+    z = disagreement(
+        movie, np.ones((8 * SIDE, 8 * SIDE), np.float32), projection_of(movie.stack, PSF, 8)
+    )
+    assert z[12, 12] == pytest.approx(5 / np.sqrt(4 + (MODEL_ERROR * 15) ** 2), rel=0.01)
+    assert z[3, 3] == pytest.approx(-5 / np.sqrt(4 + (MODEL_ERROR * 10) ** 2), rel=0.01)
+    # Not the rim, where the PSF reaches beyond the margin.
+    assert np.abs(z[8:16, 5:11]).max() < 0.05
+
+
+def test_structure_that_the_image_lacks_shows_more_light_than_expected(drawn):
+    picture, make = drawn
+    movie, projection = make(picture, noise=0.02)
+    erased = picture.copy()
+    erased[:, 60] = 0.0
+    z = disagreement(movie, erased, projection)
+    assert z[2:13, 7].min() > DISAGREEMENT
+    assert np.abs(z[:10, 14:]).max() < DISAGREEMENT
+    with pytest.warns(DlbiWarning, match=r"disagree in \d+% of the field.*bayes"):
+        share = report_disagreement(z)["share_in_disagreement"]
+    assert share > LARGE_SHARE
+
+
+def test_structure_that_the_image_invents_shows_less_light_than_expected(drawn):
+    picture, make = drawn
+    movie, projection = make(picture, noise=0.02)
+    invented = picture.copy()
+    invented[:, 150] = 1.0
+    z = disagreement(movie, invented, projection)
+    assert z[2:13, 18].max() < -DISAGREEMENT
+    with pytest.warns(DlbiWarning, match=r"disagree in \d+% of the field"):
+        report_disagreement(z)
+
+
+def test_an_image_of_nothing_leaves_the_light_unexplained(drawn):
+    picture, make = drawn
+    movie, projection = make(picture, noise=0.02)
+    z = disagreement(movie, np.zeros_like(picture), projection)
+    assert np.isfinite(z).all()
+    assert z.max() > DISAGREEMENT
+
+
+def test_the_emitted_light_of_a_simulation_agrees_with_its_movie(movie, scene):
+    measured, _, projection = scene
+    emitters = movie.emitters
+    y, x = movie.stack.grid.refine(8).to_px(emitters.y_nm, emitters.x_nm)
+    light = np.zeros((256, 256), np.float32)
+    index = tuple(np.floor([y + 0.5, x + 0.5]).astype(int))
+    np.add.at(light, index, emitters.photons * emitters.frames_on / movie.n_frames)
+    z = disagreement(measured, light, projection)
+    # Light from beyond the border is not known; the rest is explained.
+    assert np.abs(z[3:-3, 3:-3]).max() < DISAGREEMENT
+    wrong = disagreement(measured, np.ascontiguousarray(light[::-1]), projection)
+    assert (np.abs(wrong) > DISAGREEMENT).mean() > LARGE_SHARE
+
+
+def test_a_share_just_above_the_limit_is_told_and_below_is_not():
+    z = np.zeros((10, 10), np.float32)
+    z.flat[:10] = [DISAGREEMENT + 1, -DISAGREEMENT - 1] * 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DlbiWarning)
+        report = report_disagreement(z)
+    assert report["share_in_disagreement"] == pytest.approx(0.1)
+    assert report["rms_z"] == pytest.approx(np.sqrt(0.1) * (DISAGREEMENT + 1))
+    z.flat[10] = -DISAGREEMENT - 1
+    with pytest.warns(DlbiWarning, match="11%"):
+        report_disagreement(z)
+
+
+def test_the_image_continues_into_the_margin(measured):
+    projection = projection_of(measured(np.zeros((16, 20))).stack, PSF, 8)
+    image = np.arange(128 * 160, dtype=np.float32).reshape(128, 160)
+    padded = with_margin(image, projection)
+    assert padded.shape == projection.fine.shape
+    np.testing.assert_array_equal(inside(padded), image)
+    assert (padded[:33, :33] == image[0, 0]).all()
+    assert (padded[-33:, -33:] == image[-1, -1]).all()

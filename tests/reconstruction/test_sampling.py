@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dlbi.core.grid import PixelGrid
+from dlbi.core.images import ImageStack
+from dlbi.core.optics import GaussianPSF
+from dlbi.inference.refinement import Schedule
+from dlbi.reconstruction import sampling
+from dlbi.reconstruction.measurement import MARGIN_PX, deconvolve, measure, projection_of
+from dlbi.reconstruction.sampling import Sampled, sample
+
+SHORT = Schedule(n_sweeps=12, n_burn_in=6)
+
+
+@pytest.fixture(scope="module")
+def scene(movie):
+    """Movie, guide and projection as the pipeline gives them to the sampler."""
+    return _scene(movie.stack, movie.scene.microscope.psf)
+
+
+def _scene(stack: ImageStack, psf: GaussianPSF):
+    found = measure(stack)
+    projection = projection_of(stack, psf, 8)
+    return found, deconvolve(found, projection), projection
+
+
+@pytest.fixture(scope="module")
+def whole(scene) -> Sampled:
+    return run(scene)
+
+
+def run(scene, **options) -> Sampled:
+    settings = {"schedule": SHORT, "seed": 5, "n_workers": 1, "progress": lambda *_: None}
+    return sample(*scene, **settings | options)
+
+
+def in_blocks(image):
+    return image.reshape(64, 4, 64, 4).sum(axis=(1, 3)).ravel()
+
+
+def test_maps_cover_the_field_with_its_light(scene, whole):
+    movie = scene[0]
+    for image in (whole.density, whole.std, whole.p_empty):
+        assert image.shape == (256, 256)
+        assert image.dtype == np.float32
+        assert np.isfinite(image).all()
+        assert image.min() >= 0
+    assert whole.p_empty.max() <= 1
+    assert whole.density.sum() == pytest.approx(np.maximum(movie.signal, 0).sum(), rel=0.15)
+
+
+def test_light_is_where_fluorophores_are(movie, whole):
+    # Emitting fluorophores and sampled light in blocks of 320 nm, half the PSF and more.
+    truth = movie.truth(8).density.reshape(16, 16, 16, 16).sum(axis=(1, 3)).ravel()
+    found = whole.density.reshape(16, 16, 16, 16).sum(axis=(1, 3)).ravel()
+    assert np.corrcoef(truth, found)[0, 1] > 0.9
+    occupied = movie.truth(8).density > 0
+    assert whole.p_empty[occupied].mean() < whole.p_empty[~occupied].mean()
+
+
+def test_the_seed_decides_and_workers_do_not(scene, whole):
+    two, other = run(scene, n_workers=2), run(scene, seed=6)
+    for name in ("density", "std", "p_empty"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(two, name))
+    for a, b in zip(
+        whole.emitters.columns().values(), two.emitters.columns().values(), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    assert whole.record == two.record
+    assert not np.array_equal(whole.density, other.density)
+
+
+def test_tiled_fields_join_without_seams(scene, whole, monkeypatch):
+    n_frames = scene[0].stack.n_frames
+    monkeypatch.setattr(sampling, "MAX_TILE_VOXELS", 24 * 24 * n_frames)
+    steps = []
+    tiled = run(scene, progress=lambda *step: steps.append(step))
+    n_tiles = len(tiled.record["tiles"])
+    assert n_tiles > 1
+    assert steps == [(n + 1, 12 * n_tiles) for n in range(12 * n_tiles)]
+    a, b, other = (in_blocks(r.density) for r in (whole, tiled, run(scene, seed=6)))
+    # As alike as two chains are, in the field and along the cut.
+    assert np.corrcoef(a, b)[0, 1] > np.corrcoef(a, other)[0, 1] - 0.02
+    strip = np.s_[:, 124:132]
+    assert tiled.density[strip].sum() == pytest.approx(whole.density[strip].sum(), rel=0.15)
+    y, x = tiled.emitters.y_nm, tiled.emitters.x_nm
+    assert min(y.min(), x.min()) >= 0
+    assert max(y.max(), x.max()) < 32 * 160
+
+
+def test_tiles_are_sampled_independently(scene, monkeypatch):
+    monkeypatch.setattr(sampling, "MAX_TILE_VOXELS", 24 * 24 * scene[0].stack.n_frames)
+    diagnostics = run(scene).record["tiles"]
+    assert len({tuple(tile["n_live"]) for tile in diagnostics}) == len(diagnostics)
+
+
+def test_a_tile_without_light_is_left_out(movie, monkeypatch):
+    frames = np.asarray(movie.stack.data)
+    masked = np.concatenate([frames, np.zeros_like(frames)], axis=2)
+    monkeypatch.setattr(sampling, "MAX_TILE_VOXELS", 32 * 32 * len(frames))
+    scene = _scene(ImageStack(masked, PixelGrid((32, 64), 160.0)), movie.scene.microscope.psf)
+    scene[1][:, 8 * (32 + MARGIN_PX) :] = 0.0
+    result = run(scene)
+    assert result.density[:, 384:].sum() < 1e-3 * result.density.sum()
+    assert (result.p_empty[:, 384:] == 1).all()
+    assert result.density[:, :256].any()
+
+
+def test_the_guide_says_where_fluorophores_are_expected(movie, scene, whole):
+    found, guide, projection = scene
+    truth = np.pad(movie.truth_density(8).density, 8 * MARGIN_PX, mode="edge")
+    informed = run((found, truth * np.float32(guide.sum() / truth.sum()), projection))
+    counts = in_blocks(movie.truth(8).density)
+    by_truth, by_guide = (
+        np.corrcoef(in_blocks(r.density), counts)[0, 1] for r in (informed, whole)
+    )
+    assert by_truth > by_guide

@@ -89,8 +89,8 @@ def discoveries(pixels: Pixels) -> dict[str, Any]:
     """Share and number of empty pixels up to each level of p, and how much is found."""
     rows = discovery_table(pixels.p_value, pixels.empty, LEVELS)
     return {
-        "empty": {f"{row.stated:g}": row.observed for row in rows},
-        "n_pixels": {f"{row.stated:g}": row.n_pixels for row in rows},
+        "empty": {f"{r.stated:g}": r.observed if r.n_pixels else None for r in rows},
+        "n_pixels": {f"{r.stated:g}": r.n_pixels for r in rows},
         "found": float((pixels.p_value[~pixels.empty] <= FOUND_LEVEL).mean()),
     }
 
@@ -131,7 +131,7 @@ def main() -> None:
             for method, pixels in found.items():
                 movies[method].setdefault(regime, {})[family] = pixels
             line = "  ".join(
-                f"{method} {discoveries(pixels)['empty'][f'{FOUND_LEVEL:g}']:.3f}"
+                f"{method} {shown(discoveries(pixels)['empty'][f'{FOUND_LEVEL:g}'])}"
                 for method, pixels in found.items()
             )
             print(
@@ -155,6 +155,10 @@ def summaries(movies: dict[str, dict[str, Pixels]]) -> dict[str, dict[str, Any]]
     }
 
 
+def shown(share: float | None) -> str:
+    return "–" if share is None else f"{share:.3f}"
+
+
 def table(results: dict[str, dict[str, dict[str, Any]]]) -> None:
     print("\n| movies | method | " + " | ".join(f"empty of p ≤ {v:g}" for v in LEVELS), end="")
     print(f" | found at {FOUND_LEVEL:g} | slope of error on std | within one std |")
@@ -162,7 +166,7 @@ def table(results: dict[str, dict[str, dict[str, Any]]]) -> None:
     for title in next(iter(results.values())):
         for method, blocks in results.items():
             block = blocks[title]
-            empty = " | ".join(f"{share:.3f}" for share in block["empty"].values())
+            empty = " | ".join(shown(share) for share in block["empty"].values())
             print(
                 f"| {title} | {method} | {empty} | {block['found']:.2f} | "
                 f"{block['std']['slope']:.2f} | {block['std']['within_one_std_in_all']:.2f} |"

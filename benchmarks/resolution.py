@@ -9,8 +9,10 @@ image is averaged along the middle of the lines; between two neighbours it shows
 both sides a peak. They count as resolved if the valley is below 0.8 of the mean of both peaks, and
 below either: about Rayleigh's criterion, by which the valley between the images of two slits is
 8/π² = 0.81 of the peaks. (Sparrow's limit asks for any valley at all, and noise makes valleys
-anywhere.) A method resolves a spacing if it resolves most of the pairs of neighbours. A band that
-looks resolved is a structure made up.
+anywhere.) A method resolves a spacing if it resolves most of the pairs.
+
+A ladder is resolved if all its neighbours are: deconvolved beyond its limit it becomes three lines
+or two, which show deep valleys where there are none. A band that looks resolved is made up too.
 
 `rl` gets the true PSF; the other methods measure it from the movie, as for a user.
 """
@@ -21,6 +23,7 @@ import argparse
 import json
 import time
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -41,6 +44,7 @@ from dlbi.simulation.strokes import Canvas, Curve
 SPACINGS_NM = (60, 80, 100, 120, 140, 160, 190, 220, 260, 320)
 METHODS = ("mean", "rl", "bayes", "network", "dlbi")
 LEARNED = ("network", "dlbi")
+KINDS = {"pair": "pairs resolved", "ladder": "ladders resolved", "band": "bands taken for pairs"}
 SCENES = ("meos3.2", "paper")
 FIRST_SEED = 27_000
 
@@ -60,11 +64,14 @@ RESOLVED = 0.8
 class Group(NamedTuple):
     """Parallel lines `spacing_nm` apart, or a band that fills the space between two."""
 
+    kind: str
     centre_nm: NDArray[np.float64]
     angle: float
     spacing_nm: float
-    n_lines: int
-    filled: bool
+
+    @property
+    def n_lines(self) -> int:
+        return 4 if self.kind == "ladder" else 2
 
     @property
     def along(self) -> NDArray[np.float64]:
@@ -83,7 +90,7 @@ class Group(NamedTuple):
         return self.centre_nm + offset_nm * self.across + np.stack([-half, half])
 
     def draw(self, canvas: Canvas) -> None:
-        if not self.filled:
+        if self.kind != "band":
             for offset in self.offsets_nm:
                 canvas.line(self.line(offset), SIGMA_NM)
             return
@@ -104,36 +111,33 @@ class Group(NamedTuple):
         values = map_coordinates(image, GRID.to_px(y_nm, x_nm), order=1, mode="nearest")
         return across, values.mean(axis=1, dtype=np.float64)
 
-    def ratios(self, image: FloatImage) -> list[float]:
-        """Valley ÷ mean of the peaks of each two neighbours; 1 if there is no valley."""
+    def ratio(self, image: FloatImage) -> float:
+        """Valley ÷ mean of both peaks where neighbours are told apart least; 1 if not at all."""
         across, profile = self.profile(image)
 
         def near(place_nm: float) -> NDArray[np.float64]:
             return profile[np.abs(across - place_nm) <= 0.25 * self.spacing_nm]
 
-        found = []
-        for left, right in zip(self.offsets_nm, self.offsets_nm[1:], strict=False):
+        ratios = []
+        for left, right in pairwise(self.offsets_nm):
             peaks = near(left).max(), near(right).max()
             valley = near(0.5 * (left + right)).min()
-            found.append(float(valley / np.mean(peaks)) if valley < min(peaks) else 1.0)
-        return found
+            ratios.append(float(valley / np.mean(peaks)) if valley < min(peaks) else 1.0)
+        return max(ratios)
 
 
 def groups(spacing_nm: float, rng: np.random.Generator) -> list[Group]:
-    """A pair, a ladder, a pair and a band in turns, each in a cell and at an angle of its own."""
+    """Groups of all kinds in turns, each in a cell and at an angle of its own."""
     n = CELLS**2
     angles = np.pi * (rng.permutation(n) + rng.random()) / n
-    cells = np.stack(np.divmod(np.arange(n), CELLS), axis=1) + 0.5
-    centres = CELL_NM * cells + rng.uniform(-JITTER_NM, JITTER_NM, (n, 2))
+    cells = np.stack(np.divmod(np.arange(n), CELLS), axis=1)
+    centres = CELL_NM * (cells + 0.5) + rng.uniform(-JITTER_NM, JITTER_NM, (n, 2))
+    # The sum of row and column decides, so that no row or column holds one kind only.
+    kinds = [("pair", "ladder", "pair", "band")[sum(cell) % 4] for cell in cells.tolist()]
     return [
-        Group(
-            centres[i], float(angles[i]), spacing_nm,
-            # Rows are shifted, so that no column holds one kind only.
-            n_lines=4 if (i + i // CELLS) % 4 == 1 else 2,
-            filled=(i + i // CELLS) % 4 == 3,
-        )
-        for i in range(n)
-    ]  # fmt: skip
+        Group(kind, centre, float(angle), spacing_nm)
+        for kind, centre, angle in zip(kinds, centres, angles, strict=True)
+    ]
 
 
 def film(scene: str, drawn: list[Group], seed: int) -> SimulatedMovie:
@@ -147,11 +151,8 @@ def film(scene: str, drawn: list[Group], seed: int) -> SimulatedMovie:
 
 
 def measured(image: FloatImage, drawn: list[Group]) -> dict[str, list[float]]:
-    """Valley ÷ peak of all pairs of neighbours, and of the bands."""
-    return {
-        "lines": [r for g in drawn if not g.filled for r in g.ratios(image)],
-        "bands": [r for g in drawn if g.filled for r in g.ratios(image)],
-    }
+    """Valley ÷ peak of every group, by kind."""
+    return {kind: [g.ratio(image) for g in drawn if g.kind == kind] for kind in KINDS}
 
 
 def run(
@@ -202,7 +203,7 @@ def main() -> None:
             start = time.perf_counter()
             results[scene][spacing] = run(scene, spacing, options.methods, model)
             line = "  ".join(
-                f"{method} {np.median(found['lines']):.2f}"
+                f"{method} {np.median(found['pair']):.2f}"
                 for method, found in results[scene][spacing].items()
             )
             print(
@@ -216,18 +217,17 @@ def main() -> None:
 
 def table(results: dict[str, dict[float, dict[str, dict[str, list[float]]]]]) -> None:
     spacings = sorted(next(iter(results.values())))
-    for title, kind in (("pairs resolved", "lines"), ("bands taken for pairs", "bands")):
+    for kind, title in KINDS.items():
         print(f"\n| scene | {title} | " + " | ".join(f"{s:g} nm" for s in spacings), end=" |")
-        print(" all from |" if kind == "lines" else "")
-        print("|---" * (len(spacings) + (3 if kind == "lines" else 2)) + "|")
+        print(" all from |" if kind != "band" else "")
+        print("|---" * (len(spacings) + (3 if kind != "band" else 2)) + "|")
         for scene, by_spacing in results.items():
             for method in by_spacing[spacings[0]]:
                 shares = {s: share_resolved(by_spacing[s][method][kind]) for s in spacings}
                 row = " | ".join(f"{share:.0%}" for share in shares.values())
-                print(f"| {scene} | {method} | {row} |", end="")
                 limit = limit_nm(shares)
-                said = "none" if limit is None else f"{limit:g} nm"
-                print(f" {said} |" if kind == "lines" else "")
+                said = f" {'none' if limit is None else f'{limit:g} nm'} |"
+                print(f"| {scene} | {method} | {row} |" + (said if kind != "band" else ""))
 
 
 if __name__ == "__main__":

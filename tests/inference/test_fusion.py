@@ -10,6 +10,7 @@ from dlbi.inference.fusion import (
     density_bandwidth,
     product_of_experts,
     same_relative_std,
+    std_of_experts,
 )
 
 
@@ -80,3 +81,15 @@ def test_no_bandwidth_where_sampling_spreads_enough():
 
 def test_bandwidth_is_limited():
     assert density_bandwidth(grid_of_emitters(1000.0, 5.0), 20.0) == MAX_BANDWIDTH_PX
+
+
+def test_std_of_two_independent_estimates():
+    rng = np.random.default_rng(3)
+    truth, n = 5.0, 200_000
+    a, b = truth + 0.3 * rng.standard_normal(n), truth + 0.4 * rng.standard_normal(n)
+    stated = std_of_experts(np.full(n, 0.3), np.full(n, 0.4), a, b)
+    # (a − b)² has the mean 0.3² + 0.4², so the mean square stated is twice the true one.
+    error = (a + b) / 2 - truth
+    assert np.mean(stated**2) == pytest.approx(2 * np.mean(error**2), rel=0.02)
+    far = std_of_experts(*(np.array([v], np.float32) for v in (0.0, 0.0, 1.0, 7.0)))
+    assert far == pytest.approx(3.0)

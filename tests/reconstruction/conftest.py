@@ -52,12 +52,12 @@ def compact() -> Callable[..., Network]:
 
 @pytest.fixture(scope="session")
 def paper() -> Callable[..., Network]:
-    """A network of the paper's kind that draws the mean of its frames."""
+    """A network of the paper's kind that draws the mean of its frames, and dropout if asked to."""
 
-    def make(n_frames: int, **metadata: Any) -> Network:
+    def make(n_frames: int, contrast: float = 0.0, **metadata: Any) -> Network:
         def image(frames: FloatImage, mask: FloatImage) -> FloatImage:
-            mean = frames.mean(axis=1, keepdims=True)
-            return np.clip(mean.repeat(8, axis=-2).repeat(8, axis=-1), -1.0, 1.0)
+            drawn = frames.mean(axis=1, keepdims=True) + contrast * mask.mean(axis=1, keepdims=True)
+            return np.clip(drawn.repeat(8, axis=-2).repeat(8, axis=-1), -1.0, 1.0)
 
         return _network(image, kind="paper", n_frames=n_frames, **metadata)
 

@@ -62,7 +62,12 @@ def test_frames_of_a_region_have_no_background(small):
     np.testing.assert_array_equal(
         frames[:, 0, 1], 6 * np.arange(6) + 4 - 5 - small.background.trend
     )
-    assert small.stack.data[0, 1, 0] == 3, "the movie itself must stay as it is"
+
+
+def test_frames_are_a_copy(small):
+    before = small.stack.data.copy()
+    small.frames((slice(0, 2), slice(0, 3)))
+    np.testing.assert_array_equal(small.stack.data, before)
 
 
 def test_a_movie_is_measured_on_all_its_frames():

@@ -6,9 +6,16 @@ import pytest
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
+from dlbi.inference.background import Background
 from dlbi.inference.refinement import Schedule
 from dlbi.reconstruction import sampling
-from dlbi.reconstruction.measurement import MARGIN_PX, deconvolve, measure, projection_of
+from dlbi.reconstruction.measurement import (
+    MARGIN_PX,
+    Movie,
+    deconvolve,
+    measure,
+    projection_of,
+)
 from dlbi.reconstruction.sampling import Sampled, sample
 
 SHORT = Schedule(n_sweeps=12, n_burn_in=6)
@@ -73,6 +80,7 @@ def test_the_seed_decides_and_workers_do_not(scene, whole):
 
 
 def test_tiled_fields_join_without_seams(scene, whole, monkeypatch):
+    again = run(scene, seed=6)
     n_frames = scene[0].stack.n_frames
     monkeypatch.setattr(sampling, "MAX_TILE_VOXELS", 24 * 24 * n_frames)
     steps = []
@@ -80,20 +88,35 @@ def test_tiled_fields_join_without_seams(scene, whole, monkeypatch):
     n_tiles = len(tiled.record["tiles"])
     assert n_tiles > 1
     assert steps == [(n + 1, 12 * n_tiles) for n in range(12 * n_tiles)]
-    a, b, other = (in_blocks(r.density) for r in (whole, tiled, run(scene, seed=6)))
+    a, b, other = (in_blocks(r.density) for r in (whole, tiled, again))
     # As alike as two chains are, in the field and along the cut.
     assert np.corrcoef(a, b)[0, 1] > np.corrcoef(a, other)[0, 1] - 0.02
     strip = np.s_[:, 124:132]
     assert tiled.density[strip].sum() == pytest.approx(whole.density[strip].sum(), rel=0.15)
+    # Nothing in the halos is counted twice.
+    assert len(tiled.emitters) == pytest.approx(len(whole.emitters), rel=0.1)
     y, x = tiled.emitters.y_nm, tiled.emitters.x_nm
     assert min(y.min(), x.min()) >= 0
     assert max(y.max(), x.max()) < 32 * 160
 
 
-def test_tiles_are_sampled_independently(scene, monkeypatch):
-    monkeypatch.setattr(sampling, "MAX_TILE_VOXELS", 24 * 24 * scene[0].stack.n_frames)
-    diagnostics = run(scene).record["tiles"]
-    assert len({tuple(tile["n_live"]) for tile in diagnostics}) == len(diagnostics)
+def test_equal_tiles_are_sampled_independently(scene, monkeypatch):
+    movie = scene[0]
+    part = movie.stack.select(roi=(0, 8, 32, 16)).load()
+    frames = np.tile(part - part.min(), (1, 1, 3))
+    stack = ImageStack(frames, PixelGrid((16, 96), 160.0))
+    nothing = Background(np.zeros(len(frames), np.float32), np.zeros((16, 96), np.float32))
+    repeated = Movie(stack, stack.mean(), movie.noise, nothing)
+    projection = projection_of(stack, scene[2].psf, 8)
+    guide = np.ones(projection.fine.shape, np.float32)
+    guide *= repeated.mean.sum() / guide.sum()
+    monkeypatch.setattr(sampling, "MAX_TILE_VOXELS", 24 * 24 * len(frames))
+    result = run((repeated, guide, projection))
+    # Cores of 16 pixels: the second and the fourth of six see the same, halo and all.
+    second, fourth = result.record["tiles"][1], result.record["tiles"][3]
+    assert len(result.record["tiles"]) == 6
+    assert second["flux"] == pytest.approx(fourth["flux"], rel=0.2)
+    assert second["n_live"] != fourth["n_live"]
 
 
 def test_a_tile_without_light_is_left_out(movie, monkeypatch):

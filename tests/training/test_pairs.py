@@ -56,7 +56,7 @@ def test_true_light_through_the_psf_is_the_movie_without_background() -> None:
     movie = simulate(structure, scene, n_frames=100, rng=1)
     experiment = Experiment("er", "plain", structure, scene, 100, 1.0, 0.0)
     light = true_light(movie, experiment)
-    camera = movie.grid.crop_region((slice(MARGIN_PX, -MARGIN_PX),) * 2)
+    camera = movie.grid.crop_region((slice(MARGIN_PX, MARGIN_PX + FIELD),) * 2)
     seen = Projection(camera.refine(8), camera, scene.microscope.psf).forward(light)
     mean = movie.select(roi=(MARGIN_PX, MARGIN_PX, FIELD, FIELD)).mean()
     mean = mean - scene.microscope.camera.offset_adu

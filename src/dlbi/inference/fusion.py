@@ -12,6 +12,9 @@ from dlbi.core.images import FloatImage
 BANDWIDTH_PER_SPACING = 1 / 2
 MAX_BANDWIDTH_PX = 2.5
 
+_LEAST_SHARE = 1e-12
+_TINY = float(np.finfo(np.float32).tiny)
+
 
 def density_bandwidth(emitters: Emitters, pixel_size_nm: float) -> float:
     """Width of the Gaussian that turns sampled emitters into a density, fine pixels.
@@ -71,8 +74,9 @@ def product_of_experts(
         )
     else:
         seen, expected = sampled, guide
-    ratio = np.divide(seen, expected, out=np.zeros_like(guide), where=expected > 0)
-    product = guide * np.maximum(ratio, 0.0) ** np.float32(weight)
+    floor = max(_LEAST_SHARE * float(expected.max(initial=0.0)), _TINY)
+    ratio = np.maximum(seen, 0.0) / np.maximum(expected, floor)
+    product = guide * ratio ** np.float32(weight)
     total = float(product.sum(dtype=np.float64))
     if total == 0.0:
         return np.zeros_like(sampled)
@@ -85,3 +89,22 @@ def same_relative_std(std: FloatImage, sampled: FloatImage, combined: FloatImage
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(sampled > 0, combined / sampled, 0.0)
     return np.asarray(std * ratio, np.float32)
+
+
+def std_of_experts(
+    std_a: FloatImage, std_b: FloatImage, a: FloatImage, b: FloatImage
+) -> FloatImage:
+    """Standard deviation of the mean of two estimates, all (Y, X) and of one unit.
+
+    Parameters
+    ----------
+    std_a, std_b : ndarray
+        Of the estimates.
+    a, b : ndarray
+        The estimates; half their difference is an error that neither of them states.
+
+    Notes
+    -----
+    ½ √(σ_a² + σ_b² + (a − b)²). To first order it holds for the geometric mean too.
+    """
+    return np.asarray(0.5 * np.sqrt(std_a**2 + std_b**2 + (a - b) ** 2), np.float32)

@@ -20,7 +20,7 @@ from dlbi.core.images import FloatImage, ImageStack, Reconstruction, Reconstruct
 from dlbi.core.optics import GaussianPSF
 from dlbi.core.rng import RngLike, root_seed
 from dlbi.inference.classical import mean_image, sofi2
-from dlbi.inference.fusion import product_of_experts, same_relative_std
+from dlbi.inference.fusion import product_of_experts, same_relative_std, std_of_experts
 from dlbi.inference.refinement import STARTS, Schedule
 from dlbi.inference.significance import light_z, p_dark, shows_light
 from dlbi.learning.network import UPSCALING as NETWORK_UPSCALING
@@ -54,6 +54,9 @@ QUALITIES = {
 GUIDED_ITERATIONS = 20
 """Richardson–Lucy steps from the network's image: they bring in light that it missed. More of them
 make the guide noisier again and the result worse (docs/training.md)."""
+
+FUSION_BANDWIDTH_PX = 2.0
+"""Fine pixels over which sampled and network's image are compared where they are joined."""
 
 MIN_SIDE_PX = 8
 
@@ -155,6 +158,15 @@ def reconstruct(
                 prior.mean, fine, std=prior.std, p_value=prior.p_value,
                 background=movie.background.haze, provenance=record,
             )  # fmt: skip
+    if prior is not None and not prior.mean.any():
+        warnings.warn(
+            "the network sees nothing although the movie shows light; the result is that of "
+            "method bayes",
+            DlbiWarning,
+            stacklevel=2,
+        )
+        prior = None
+    if prior is not None:
         density = deconvolve(
             movie, projection, start=with_margin(prior.mean, projection),
             n_iterations=GUIDED_ITERATIONS, progress=partial(report, "guided deconvolution"),
@@ -165,14 +177,18 @@ def reconstruct(
         progress=partial(report, "sampling"),
     )  # fmt: skip
     record |= sampled.record | {"schedule": asdict(schedule)}
-    expert = _without_margin(density, upscaling) if prior is None else prior.mean
-    image = product_of_experts(sampled.density, expert)
+    if prior is None:
+        image = product_of_experts(sampled.density, _without_margin(density, upscaling))
+        std = same_relative_std(sampled.std, sampled.density, image)
+    else:
+        image = product_of_experts(sampled.density, prior.mean, bandwidth_px=FUSION_BANDWIDTH_PX)
+        std = std_of_experts(sampled.std, prior.std, sampled.density, prior.mean)
     p_value = None if prior is None else prior.p_value
     if p_value is None:
         p_value = np.maximum(sampled.p_empty, p_dark(z, upscaling))
     return Reconstruction(
-        image, fine, std=same_relative_std(sampled.std, sampled.density, image), p_value=p_value,
-        emitters=sampled.emitters, background=movie.background.haze, provenance=record,
+        image, fine, std=std, p_value=p_value, emitters=sampled.emitters,
+        background=movie.background.haze, provenance=record,
     )  # fmt: skip
 
 

@@ -189,6 +189,19 @@ def test_a_network_that_knows_the_fluorophores_helps_the_refinement(movie, compa
     assert informed > bayes + 0.02
 
 
+def test_the_refinement_takes_away_most_of_a_line_that_the_network_invents(movie, compact):
+    believed = gaussian_filter(movie.truth(8).density, 1.0)
+    line = np.s_[:, 200:203]
+    assert believed[line].sum() < 0.01 * believed.sum()
+    believed[line] += believed.max() / 3
+    network = compact(_knowing(believed))
+    with pytest.warns(DlbiWarning, match="disagree"):
+        images = [run(movie, method, model=network).mean for method in ("network", "dlbi")]
+    invented, left = (image[line].sum() / image.sum() for image in images)
+    assert invented > 0.1
+    assert left < 0.2 * invented
+
+
 def _knowing(density):
     """The amplitude of a density, turned as the guide is turned; the first one is upright."""
     amplitude = np.sqrt(density)[None, None]

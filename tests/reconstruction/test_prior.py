@@ -17,7 +17,6 @@ from dlbi.reconstruction.prior import (
     disagreement,
     look,
     report_disagreement,
-    with_margin,
 )
 
 PSF = GaussianPSF(422.0)

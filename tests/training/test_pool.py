@@ -39,9 +39,11 @@ def test_an_interrupted_pool_goes_on(folder: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     make_pool(tmp_path, CONFIG, 11, "training")
     records = tmp_path / "training" / "records.jsonl"
-    records.write_text(records.read_text("utf-8").splitlines()[0] + "\n", "utf-8")
+    lines = records.read_text("utf-8").splitlines(keepends=True)
+    records.write_text(lines[0], "utf-8")
     with pytest.raises(FileFormatError, match="1 of 3 series"):
         open_pool(tmp_path, "training")
+    records.write_text(lines[0] + lines[1][:20], "utf-8")  # killed while writing
     broken = np.load(tmp_path / "training" / "target.npy", mmap_mode="r+")
     broken[1:] = 0
     broken.flush()

@@ -105,6 +105,21 @@ def projection_of(stack: ImageStack, psf: GaussianPSF, upscaling: int) -> Projec
     return Projection(stack.grid.pad(MARGIN_PX).refine(upscaling), stack.grid, psf)
 
 
+def with_margin(image: FloatImage, projection: Projection) -> FloatImage:
+    """An image of the field continued into the margin of the fine grid by its border pixels."""
+    return np.pad(image, _fine_margin(projection), mode="edge")
+
+
+def without_margin(image: FloatImage, projection: Projection) -> FloatImage:
+    """The part of an image of the fine grid that lies in the field."""
+    m = _fine_margin(projection)
+    return np.ascontiguousarray(image[m : image.shape[0] - m, m : image.shape[1] - m])
+
+
+def _fine_margin(projection: Projection) -> int:
+    return MARGIN_PX * round(projection.camera.pixel_size_nm / projection.fine.pixel_size_nm)
+
+
 def deconvolve(
     movie: Movie,
     projection: Projection,

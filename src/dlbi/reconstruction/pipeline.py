@@ -19,6 +19,7 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage, ImageStack, Reconstruction, Reconstructor
 from dlbi.core.optics import GaussianPSF
 from dlbi.core.rng import RngLike, root_seed
+from dlbi.forward import Projection
 from dlbi.inference.classical import mean_image, sofi2
 from dlbi.inference.fusion import product_of_experts, same_relative_std, std_of_experts
 from dlbi.inference.refinement import STARTS, Schedule
@@ -26,16 +27,18 @@ from dlbi.inference.significance import light_z, p_dark, shows_light
 from dlbi.learning.network import UPSCALING as NETWORK_UPSCALING
 from dlbi.learning.network import Network, load_network
 from dlbi.learning.passes import MIN_SIDE_PX as NETWORK_SIDE_PX
+from dlbi.learning.prediction import Prediction
 from dlbi.reconstruction.measurement import (
-    MARGIN_PX,
     RL_ITERATIONS,
     Movie,
     deconvolve,
     measure,
     projection_of,
     psf_of,
+    with_margin,
+    without_margin,
 )
-from dlbi.reconstruction.prior import disagreement, look, report_disagreement, with_margin
+from dlbi.reconstruction.prior import disagreement, look, report_disagreement
 from dlbi.reconstruction.sampling import sample
 
 METHODS = ("dlbi", "network", "bayes", "rl", "sofi", "mean")
@@ -43,7 +46,6 @@ METHODS = ("dlbi", "network", "bayes", "rl", "sofi", "mean")
 Richardson–Lucy, second-order SOFI, upscaled mean."""
 
 LEARNED = ("dlbi", "network")
-SAMPLED = ("dlbi", "bayes")
 
 QUALITIES = {
     "preview": Schedule(n_sweeps=20, n_burn_in=10),
@@ -124,7 +126,11 @@ def reconstruct(
     _check_options(stack, method, quality, start, upscaling, n_workers, guided=guide is not None)
     schedule = replace(QUALITIES[quality], start=start)
     fine = stack.grid.refine(upscaling)
-    given = None if guide is None else _checked_guide(guide, fine, upscaling)
+    if guide is not None and guide.shape != fine.shape:
+        raise ShapeError(
+            f"the guide must be {fine.shape[1]}×{fine.shape[0]} pixels "
+            f"(×{upscaling} of the movie), got shape {guide.shape}"
+        )
     record: dict[str, Any] = {"method": method, "seed": root_seed(rng), "upscaling": upscaling}
     network = (model or load_network()) if method in LEARNED else None
     movie = measure(stack)
@@ -137,10 +143,11 @@ def reconstruct(
     psf, record["psf"] = psf_of(stack, psf)
     projection = projection_of(stack, psf, upscaling)
     report = progress or _silent
+    given = None if guide is None else with_margin(guide, projection)
     density = deconvolve(movie, projection, start=given, progress=partial(report, "guide"))
     record |= {"guided": guide is not None, "rl_iterations": RL_ITERATIONS}
     if method == "rl":
-        image = _without_margin(density, upscaling)
+        image = without_margin(density, projection)
         return Reconstruction(image, fine, background=movie.background.haze, provenance=record)
     z = light_z(movie.signal, movie.variance_of_mean, psf.sigma_px(stack.grid.pixel_size_nm))
     record["largest_light_z"] = float(z.max())
@@ -158,14 +165,42 @@ def reconstruct(
                 prior.mean, fine, std=prior.std, p_value=prior.p_value,
                 background=movie.background.haze, provenance=record,
             )  # fmt: skip
-    if prior is not None and not prior.mean.any():
-        warnings.warn(
-            "the network sees nothing although the movie shows light; the result is that of "
-            "method bayes",
-            DlbiWarning,
-            stacklevel=2,
-        )
-        prior = None
+        if not prior.mean.any():
+            warnings.warn(
+                "the network sees nothing although the movie shows light; the result is that of "
+                "method bayes",
+                DlbiWarning,
+                stacklevel=2,
+            )
+            prior = None
+    return _refined(
+        movie, prior, density, projection, p_dark(z, upscaling), record,
+        schedule=schedule, n_workers=n_workers, report=report,
+    )  # fmt: skip
+
+
+def reconstructor(method: str, **options: Any) -> Reconstructor:
+    """One method as an exchangeable object: ``reconstructor("rl")(stack, generator)``."""
+
+    def run(stack: ImageStack, rng: np.random.Generator) -> Reconstruction:
+        return reconstruct(stack, method=method, rng=rng, **options)
+
+    return run
+
+
+def _refined(
+    movie: Movie,
+    prior: Prediction | None,
+    density: FloatImage,
+    projection: Projection,
+    dark: FloatImage,
+    record: dict[str, Any],
+    *,
+    schedule: Schedule,
+    n_workers: int,
+    report: Progress,
+) -> Reconstruction:
+    """Sample the fluorophores and join them with the network's image, or the deconvolution."""
     if prior is not None:
         density = deconvolve(
             movie, projection, start=with_margin(prior.mean, projection),
@@ -178,27 +213,17 @@ def reconstruct(
     )  # fmt: skip
     record |= sampled.record | {"schedule": asdict(schedule)}
     if prior is None:
-        image = product_of_experts(sampled.density, _without_margin(density, upscaling))
+        image = product_of_experts(sampled.density, without_margin(density, projection))
         std = same_relative_std(sampled.std, sampled.density, image)
     else:
         image = product_of_experts(sampled.density, prior.mean, bandwidth_px=FUSION_BANDWIDTH_PX)
         std = std_of_experts(sampled.std, prior.std, sampled.density, prior.mean)
     p_value = None if prior is None else prior.p_value
-    if p_value is None:
-        p_value = np.maximum(sampled.p_empty, p_dark(z, upscaling))
     return Reconstruction(
-        image, fine, std=std, p_value=p_value, emitters=sampled.emitters,
-        background=movie.background.haze, provenance=record,
+        image, projection.camera.refine(record["upscaling"]), std=std,
+        p_value=np.maximum(sampled.p_empty, dark) if p_value is None else p_value,
+        emitters=sampled.emitters, background=movie.background.haze, provenance=record,
     )  # fmt: skip
-
-
-def reconstructor(method: str, **options: Any) -> Reconstructor:
-    """One method as an exchangeable object: ``reconstructor("rl")(stack, generator)``."""
-
-    def run(stack: ImageStack, rng: np.random.Generator) -> Reconstruction:
-        return reconstruct(stack, method=method, rng=rng, **options)
-
-    return run
 
 
 def _empty(movie: Movie, fine: PixelGrid, record: dict[str, Any]) -> Reconstruction:
@@ -253,26 +278,11 @@ def _check_options(
         )
 
 
-def _checked_guide(guide: FloatImage, fine: PixelGrid, upscaling: int) -> FloatImage:
-    """The guide continued into the margin by its border pixels."""
-    if guide.shape != fine.shape:
-        raise ShapeError(
-            f"the guide must be {fine.shape[1]}×{fine.shape[0]} pixels "
-            f"(×{upscaling} of the movie), got shape {guide.shape}"
-        )
-    return np.pad(guide, MARGIN_PX * upscaling, mode="edge")
-
-
 def _with_light_of(reference: FloatImage, image: FloatImage) -> FloatImage:
     """An image of arbitrary unit, scaled to the light of the reference."""
     total = float(image.sum(dtype=np.float64))
     share = float(reference.sum(dtype=np.float64)) / total if total > 0 else 0.0
     return image * np.float32(share)
-
-
-def _without_margin(image: FloatImage, upscaling: int) -> FloatImage:
-    m = MARGIN_PX * upscaling
-    return np.ascontiguousarray(image[m:-m, m:-m])
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -13,7 +13,7 @@ from dlbi.core.images import FloatImage
 from dlbi.forward import Projection
 from dlbi.learning.network import Network
 from dlbi.learning.prediction import Prediction, out_of_range, predict, predict_frames
-from dlbi.reconstruction.measurement import Movie, observed
+from dlbi.reconstruction.measurement import Movie, observed, with_margin
 
 DISAGREEMENT = 5.0
 """Standard errors of the mean image by which the network's image may miss a pixel."""
@@ -117,12 +117,6 @@ def report_disagreement(z: FloatImage) -> dict[str, float]:
             stacklevel=3,
         )
     return {"share_in_disagreement": share, "rms_z": float(np.sqrt(np.mean(z**2)))}
-
-
-def with_margin(image: FloatImage, projection: Projection) -> FloatImage:
-    """An image of the field continued into the margin of the fine grid by its border pixels."""
-    margin = (projection.fine.shape[0] - image.shape[0]) // 2
-    return np.pad(image, margin, mode="edge")
 
 
 def _in_counts(raw: Prediction, movie: Movie) -> Prediction:

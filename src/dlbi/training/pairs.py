@@ -28,10 +28,10 @@ MARGIN_PX = 4
 TARGET_SIGMA_PX = 1.0
 """Blur of the true density, fine pixels."""
 
-_TINY = float(np.finfo(np.float32).tiny)
-
 STRUCTURE_SHARE = 0.05
 """Share of the peak density from which on a fine pixel counts as structure."""
+
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True, slots=True)

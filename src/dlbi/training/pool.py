@@ -163,7 +163,7 @@ def make_pool(
                 place / f"{name}.npy", mode="w+", dtype=np.dtype(kind), shape=(n, *shape)
             ).flush()
         known.write_text(json.dumps(settings, indent=1), "utf-8")
-    done = len(_records(place))
+    done = len(_repaired_records(place))
     starts = range(done, n, _CHUNK)
     fill = partial(_fill, place, config, seed, part)
     stops = [min(start + _CHUNK, n) for start in starts]
@@ -220,6 +220,19 @@ def _fill(
     for array in arrays.values():
         array.flush()
     return records
+
+
+def _repaired_records(place: Path) -> list[dict[str, Any]]:
+    """Records of a pool, without the half line that a killed program may have left."""
+    file = place / _RECORDS
+    if file.exists():
+        text = file.read_text("utf-8")
+        complete = text[: text.rfind("\n") + 1]
+        if complete != text:
+            part = file.with_name(f".{_RECORDS}.part")
+            part.write_text(complete, "utf-8")
+            part.replace(file)
+    return _records(place)
 
 
 def _records(place: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 """Of the red, green and blue of the images that torchvision's VGG19 was trained on."""
 
 
-class Features(nn.Module):
+class Features(nn.Module, ABC):
     """What Eq. 6 compares: fixed features of an image that is first resized.
 
     Parameters
@@ -37,9 +39,9 @@ class Features(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             return self.embed((resized(images.float(), self.image_px) + 1.0) / 2.0)
 
+    @abstractmethod
     def embed(self, images: Tensor) -> Tensor:
         """Features of images in [0, 1] that have their final size."""
-        raise NotImplementedError
 
 
 class Vgg19Features(Features):

@@ -17,6 +17,7 @@ from torch import Tensor
 from dlbi.core.errors import DlbiError, DlbiWarning, InputError
 from dlbi.core.rng import derived_seed
 from dlbi.training.checkpoints import has_checkpoint, load_checkpoint, save_checkpoint
+from dlbi.training.devices import device_of
 from dlbi.training.interruption import deferred_interrupts
 from dlbi.training.paper.batches import dropout_masks, read_batch, series_of_step
 from dlbi.training.paper.config import OptimisationConfig, PaperConfig
@@ -330,18 +331,15 @@ class _Training:
 
 
 def _device(config: OptimisationConfig) -> torch.device:
-    if torch.cuda.is_available() and config.device != "cpu":
-        return torch.device("cuda")
-    if config.device == "cuda":
-        raise InputError('there is no CUDA device; set optimisation.device = "cpu" or "auto"')
-    if config.device == "auto":
+    device = device_of(config.device)
+    if config.device == "auto" and device.type == "cpu":
         warnings.warn(
             "there is no CUDA device, so the paper's network is trained on the processor, where "
             "at full size one step takes minutes",
             DlbiWarning,
             stacklevel=3,
         )
-    return torch.device("cpu")
+    return device
 
 
 def _check_pool(config: PaperConfig, pool: Pool, n_series: int) -> None:

@@ -32,7 +32,7 @@ channels = 4
 blocks = 1
 widths = [3, 2, 2]
 [optimisation]
-cycles = [4]
+cycles = [{ steps = 4 }]
 batch = 2
 crop_px = 8
 warmup_steps = 1

@@ -9,7 +9,13 @@ from dlbi.core.errors import DlbiWarning, InputError
 from dlbi.core.optics import GaussianPSF
 from dlbi.learning.passes import COMPACT_PASSES, PAPER_PASSES
 from dlbi.learning.prediction import predict_frames
-from dlbi.reconstruction.measurement import MARGIN_PX, deconvolve, measure, projection_of
+from dlbi.reconstruction.measurement import (
+    MARGIN_PX,
+    deconvolve,
+    measure,
+    projection_of,
+    with_margin,
+)
 from dlbi.reconstruction.prior import (
     DISAGREEMENT,
     LARGE_SHARE,

@@ -22,7 +22,7 @@ field_px = 40
 channels = 8
 widths = [4, 3, 2]
 [optimisation]
-cycles = [100, 50]
+cycles = [{ steps = 100 }, { steps = 50 }]
 crop_px = 20
 """
 
@@ -62,9 +62,11 @@ def test_what_is_given_and_what_is_default(tmp_path):
         ("channels = 8", "chanels = 8", "network.chanels is no setting"),
         ("channels = 8", "keep = 0.0", "network.keep = 0.0: .*greater than 0"),
         ("channels = 8", "keep = 1.1", "network.keep = 1.1: .*less than or equal to 1"),
-        ("[100, 50]", "[]", "optimisation.cycles = .*at least 1"),
-        ("[100, 50]", "[100, 0]", "optimisation.cycles.1 = 0: .*greater than 0"),
-        ("cycles = [100, 50]", "", "optimisation.cycles is missing"),
+        ("[{ steps = 100 }, { steps = 50 }]", "[]", "optimisation.cycles = .*at least 1"),
+        ("steps = 50", "steps = 0", "optimisation.cycles.1.steps = 0: .*greater than 0"),
+        ("steps = 50", "steps = 5, families = { er = -1 }", "cycles.1.families.er = -1: "),
+        ("steps = 50", "steps = 5, families = { elf = 1 }", "no family is called 'elf'"),
+        ("cycles = [{ steps = 100 }, { steps = 50 }]", "", "optimisation.cycles is missing"),
         ("cycles", 'device = "tpu"\ncycles', "optimisation.device = 'tpu': .*'cpu' or 'cuda'"),
         ("cycles", "learning_rate = 0\ncycles", "optimisation.learning_rate = 0: "),
         ("cycles", "learning_rate = inf\ncycles", "optimisation.learning_rate = inf: .*finite"),

@@ -40,7 +40,7 @@ def trained(tmp_path_factory):
             "seed": 3,
             "data": {"n_series": 2, "n_validation": 2, "field_px": SIDE},
             "network": {"channels": 4, "blocks": 1, "widths": [3, 2, 2], "keep": 0.7},
-            "optimisation": {"cycles": [2], "batch": 2, "crop_px": 8, "warmup_steps": 0},
+            "optimisation": {"cycles": [{"steps": 2}], "batch": 2, "crop_px": 8, "warmup_steps": 0},
         }
     )
     fine = (8 * SIDE,) * 2
@@ -49,7 +49,7 @@ def trained(tmp_path_factory):
         "target": half(*fine), "structure": (half(*fine) > 0.5).astype(np.uint8),
     }  # fmt: skip
     data = Pool(arrays, RECORDS), Pool(arrays | {"target": half(*fine)}, RECORDS[:1] * 2)
-    network = compact.train(config, folder, *data)
+    network = compact.train(config, folder, {"training": data[0]}, data[1])
     return config, folder, data, network, *write_model(config, folder, *data)
 
 
@@ -180,6 +180,8 @@ def test_vgg19_is_named_with_its_file():
     assert "scores" not in facts
 
 
-def test_ranges_cover_all_series():
+def test_ranges_cover_all_series_but_the_rarest():
     records = [{"summary": {"a": 2.0}}, {"summary": {"a": -1.0}}, {"summary": {}}]
     assert summary_ranges(records) == {"a": (-1.0, 2.0)}
+    many = [{"summary": {"a": float(k)}} for k in [-1e9, *range(1, 1000), 1e9]]
+    assert summary_ranges(many) == {"a": (2.0, 998.0)}

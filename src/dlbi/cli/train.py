@@ -15,7 +15,7 @@ from dlbi.cli.console import Progress, progress_report
 
 if TYPE_CHECKING:
     from dlbi.training.config import TrainingConfig
-    from dlbi.training.pool import Part, Pool
+    from dlbi.training.pool import DataConfig, Pool
 
 
 def train(
@@ -46,23 +46,26 @@ def train(
         from dlbi.training.config import load_config
         from dlbi.training.devices import device_of
         from dlbi.training.model_file import write_model
+        from dlbi.training.pool import VALIDATION
 
     settings = load_config(config)
     _check_folder(out, resume=resume)
     device_of(settings.optimisation.device)
     cores = workers or available_cores()
     with progress_report() as progress:
-        pool, validation = (
-            _simulate(settings, out / "pool", part, cores, progress)
-            for part in ("training", "validation")
-        )
+        parts = settings.training_parts()
+        pools = {
+            name: _simulate(data, settings.seed, out / "pool", name, cores, progress)
+            for name, data in {**dict(parts), VALIDATION: settings.data}.items()
+        }
+        validation, last = pools.pop(VALIDATION), pools[parts[-1][0]]
         try:
-            _train(settings, out, pool, validation, resume, cores, progress)
+            _train(settings, out, pools, validation, resume, cores, progress)
         except KeyboardInterrupt:
             print(f"{out}: stopped; go on with --resume", flush=True)
             raise
         written = write_model(
-            settings, out, pool, validation,
+            settings, out, last, validation,
             n_workers=cores, progress=partial(progress, "known errors"),
         )  # fmt: skip
     print("wrote " + ", ".join(map(str, written)))
@@ -96,20 +99,20 @@ def _check_folder(out: Path, *, resume: bool) -> None:
 
 
 def _simulate(
-    settings: TrainingConfig, folder: Path, part: Part, cores: int, progress: Progress
+    data: DataConfig, seed: int, folder: Path, part: str, cores: int, progress: Progress
 ) -> Pool:
     from dlbi.training.pool import make_pool
 
     def advance(done: int, total: int) -> None:
         progress(f"{part} series", done, total)
 
-    return make_pool(folder, settings.data, settings.seed, part, n_workers=cores, progress=advance)
+    return make_pool(folder, data, seed, part, n_workers=cores, progress=advance)
 
 
 def _train(
     settings: TrainingConfig,
     out: Path,
-    pool: Pool,
+    pools: dict[str, Pool],
     validation: Pool,
     resume: bool,
     cores: int,
@@ -130,11 +133,11 @@ def _train(
     going_on = resume and has_checkpoint(out)
     if isinstance(settings, CompactConfig):
         train_compact(
-            settings, out, pool, validation,
+            settings, out, pools, validation,
             resume=going_on, n_threads=cores, progress=advance, report=report,
         )  # fmt: skip
     else:
         train_paper(
-            settings, out, pool=pool, validation=validation,
+            settings, out, pool=pools["training"], validation=validation,
             resume=going_on, n_threads=cores, progress=advance, report=report,
         )  # fmt: skip

@@ -216,10 +216,66 @@ def texture(grid: PixelGrid, rng: np.random.Generator) -> FloatImage:
     return edges.astype(np.float32)
 
 
+def asters(grid: PixelGrid, rng: np.random.Generator) -> FloatImage:
+    """Asters: filaments that leave a centre in all directions, or in a fan."""
+    canvas = Canvas(grid)
+    sigma_nm = rng.uniform(14, 28)
+    for point in points(grid, count(rng.uniform(2, 7), grid, rng), rng):
+        n = int(rng.integers(6, 40))
+        middle, opening = rng.uniform(0, _TURN), rng.choice([_TURN, rng.uniform(0.3, 2.0)])
+        bending = rng.uniform(0.0, 0.5)
+        start_nm = rng.uniform(0, 400)
+        angles = middle + opening * (np.arange(n) + rng.normal(0, 0.2, n)) / n
+        lengths_nm = np.exp(rng.uniform(np.log(1000), np.log(9000), n))
+        rays = [
+            random_curve(angle, length_nm, bending, rng)
+            + start_nm * np.array([np.sin(angle), np.cos(angle)])
+            for angle, length_nm in zip(angles, lengths_nm, strict=True)
+        ]
+        ray = rays[rng.integers(n)]
+        shift = point - ray[rng.integers(len(ray))]
+        for ray in rays:
+            level = rng.uniform(0.4, 1.0) * modulation(len(ray), 0.2, rng)
+            canvas.line(ray + shift, sigma_nm, level)
+    return canvas.image
+
+
+def domains(grid: PixelGrid, rng: np.random.Generator) -> FloatImage:
+    """Grains, patches or winding walls of 30–150 nm, all over the field or in territories."""
+    fine = smooth_field(grid, rng, sigma_nm=np.exp(rng.uniform(np.log(30), np.log(150))))
+    kind = rng.choice(["grains", "patches", "walls"])
+    if kind == "grains":
+        image = np.exp(rng.uniform(0.6, 1.2) * fine)
+    elif kind == "patches":
+        image = _step(fine - rng.uniform(0.0, 1.5), rng.uniform(0.1, 0.5))
+    else:
+        image = np.exp(-((fine / rng.uniform(0.15, 0.4)) ** 2))
+    if rng.random() < 0.6:
+        area = smooth_field(grid, rng, sigma_nm=rng.uniform(250, 1500))
+        image *= rng.uniform(0.0, 0.2) + _step(area - rng.uniform(-1.0, 0.8), 0.2)
+    # A field so small that it lies between all territories still shows something.
+    return np.asarray(image + 1e-6, np.float32)
+
+
+def mixed(grid: PixelGrid, rng: np.random.Generator) -> FloatImage:
+    """Two labelled structures in one field, the second up to as bright as the first."""
+    first, second = (MIXABLE[k] for k in rng.choice(len(MIXABLE), 2, replace=False))
+    one, other = first(grid, rng), second(grid, rng)
+    share = np.float32(rng.uniform(0.1, 1.0))
+    return np.asarray(one / one.max() + share * (other / other.max()), np.float32)
+
+
 def haze(grid: PixelGrid, rng: np.random.Generator) -> FloatImage:
     """Structureless light: smooth blobs of 0.3–1.5 µm."""
     field = smooth_field(grid, rng, sigma_nm=rng.uniform(300, 1500))
     return np.exp(rng.uniform(0.4, 1.2) * field).astype(np.float32)
+
+
+MIXABLE: tuple[Shape, ...] = (
+    filaments, bundles, mesh, er, rings, clusters, line_pairs, sketch, texture, asters, domains,
+    haze,
+)  # fmt: skip
+"""What `mixed` lays over one another."""
 
 
 def _long_piece(curve: Curve, rng: np.random.Generator) -> Curve:

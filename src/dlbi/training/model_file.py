@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from dlbi import __version__
@@ -26,6 +27,9 @@ from dlbi.training.paper import run as paper
 from dlbi.training.pool import Pool
 
 MODEL, CARD = "model.onnx", "model.md"
+
+RARE = 0.002
+"""Share of the series beyond either end of a range; single outliers would make it meaningless."""
 
 _SECONDS_PER_HOUR = 3600.0
 _SCORES = ("psnr_db", "corr_2px", "false_light")
@@ -50,8 +54,10 @@ def write_model(
     config : CompactConfig or PaperConfig
     folder : Path
         Where the network was trained.
-    pool, validation : Pool
-        Series it was trained on, and others.
+    pool : Pool
+        Series of its last cycle; their figures are the ranges in which it is at home.
+    validation : Pool
+        Other series.
     n_workers : int
         Threads; the files do not depend on it.
     progress : callable, optional
@@ -112,12 +118,18 @@ def _trained(config: TrainingConfig, folder: Path, pool: Pool) -> tuple[nn.Modul
 
 
 def summary_ranges(records: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
-    """Smallest and largest value of each physical figure of the series."""
+    """Range of each physical figure of the series, without the outermost `RARE` on each side."""
     values: dict[str, list[float]] = {}
     for record in records:
         for name, value in record["summary"].items():
             values.setdefault(name, []).append(value)
-    return {name: (min(found), max(found)) for name, found in values.items()}
+    return {
+        name: (
+            float(np.quantile(found, RARE, method="lower")),
+            float(np.quantile(found, 1.0 - RARE, method="higher")),
+        )
+        for name, found in values.items()
+    }
 
 
 def training_facts(config: TrainingConfig, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +143,7 @@ def training_facts(config: TrainingConfig, record: Mapping[str, Any]) -> dict[st
     """
     facts = {
         "config": config.model_dump(mode="json"),
-        "n_series": config.data.n_series,
+        "n_series": sum(data.n_series for data in dict(config.training_parts()).values()),
         "steps": record["step"],
         "seed": config.seed,
         "cpu_hours": record["cpu_s"] / _SECONDS_PER_HOUR,

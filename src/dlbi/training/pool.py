@@ -23,7 +23,9 @@ from dlbi.simulation.structures import KINDS
 from dlbi.training.pairs import UPSCALING, make_frames_pair, make_pair
 from dlbi.training.scenes import FAMILIES, REGIMES, UNSEEN_FAMILIES
 
-Part = Literal["training", "validation"]
+VALIDATION = "validation"
+"""Name of the part of a pool that scores; all others are trained on."""
+
 View = Literal["statistics", "frames"]
 Shares = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
 
@@ -49,7 +51,7 @@ class DataConfig(BaseModel):
         which must then all be of one length.
     families, validation_families : dict
         Shares of the structure families.
-    regimes : dict
+    regimes, validation_regimes : dict
         Shares of the kinds of scene.
     """
 
@@ -63,6 +65,7 @@ class DataConfig(BaseModel):
     families: Shares = FAMILIES
     validation_families: Shares = FAMILIES | {f: 4 / 3 * s for f, s in UNSEEN_FAMILIES.items()}
     regimes: Shares = REGIMES
+    validation_regimes: Shares = REGIMES
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -76,6 +79,7 @@ class DataConfig(BaseModel):
             ("family", KINDS, self.families),
             ("family", KINDS, self.validation_families),
             ("regime", REGIMES, self.regimes),
+            ("regime", REGIMES, self.validation_regimes),
         ):
             unknown = sorted(set(given) - set(known))
             if unknown:
@@ -122,7 +126,7 @@ def make_pool(
     folder: Path,
     config: DataConfig,
     seed: int,
-    part: Part,
+    part: str,
     *,
     n_workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -136,7 +140,8 @@ def make_pool(
     config : DataConfig
     seed : int
         Series i depends on the seed, the part and i only, so a pool can grow.
-    part : {"training", "validation"}
+    part : str
+        `VALIDATION` or a name of its own for each pool that is trained on.
     n_workers : int
         Processes; the pool does not depend on it.
     progress : callable, optional
@@ -148,7 +153,7 @@ def make_pool(
         If the folder holds a pool of other settings.
     """
     place = folder / part
-    n = config.n_series if part == "training" else config.n_validation
+    n = config.n_validation if part == VALIDATION else config.n_series
     settings = {"version": __version__, "seed": seed, "part": part} | config.model_dump(mode="json")
     place.mkdir(parents=True, exist_ok=True)
     known = place / _SETTINGS
@@ -176,7 +181,7 @@ def make_pool(
     return open_pool(folder, part)
 
 
-def open_pool(folder: Path, part: Part) -> Pool:
+def open_pool(folder: Path, part: str) -> Pool:
     """Open a pool that is complete.
 
     Raises
@@ -199,11 +204,13 @@ def open_pool(folder: Path, part: Part) -> Pool:
 
 
 def _fill(
-    place: Path, config: DataConfig, seed: int, part: Part, start: int, stop: int
+    place: Path, config: DataConfig, seed: int, part: str, start: int, stop: int
 ) -> list[dict[str, Any]]:
     """Simulate some series into the arrays of a pool."""
     arrays = {name: np.load(place / f"{name}.npy", mmap_mode="r+") for name in config.layout()}
-    families = config.families if part == "training" else config.validation_families
+    shares = {"families": config.families, "regimes": config.regimes}
+    if part == VALIDATION:
+        shares = {"families": config.validation_families, "regimes": config.validation_regimes}
     records = []
     for i in range(start, stop):
         make = make_frames_pair if config.view == "frames" else make_pair
@@ -211,8 +218,7 @@ def _fill(
             derived_seed(seed, part, i),
             field_px=config.field_px,
             n_frames=config.n_frames,
-            families=families,
-            regimes=config.regimes,
+            **shares,
         )
         for name, values in pair.arrays().items():
             arrays[name][i] = values

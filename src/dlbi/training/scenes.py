@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,25 +15,28 @@ from dlbi.simulation.scene import Scene
 from dlbi.simulation.structures import draw
 
 FAMILIES = {
-    "filaments": 0.14,
-    "bundles": 0.14,
-    "line_pairs": 0.14,
-    "rings": 0.12,
-    "mesh": 0.10,
-    "er": 0.10,
-    "sketch": 0.08,
-    "texture": 0.07,
+    "filaments": 0.09,
+    "bundles": 0.10,
+    "line_pairs": 0.10,
+    "rings": 0.09,
+    "mesh": 0.09,
+    "er": 0.08,
+    "sketch": 0.06,
+    "texture": 0.06,
     "points": 0.05,
-    "haze": 0.06,
+    "haze": 0.04,
+    "asters": 0.06,
+    "domains": 0.08,
+    "mixed": 0.10,
 }
 """Structure families of the training and their shares."""
 
 UNSEEN_FAMILIES = {"mitochondria": 1 / 3, "chromatin": 1 / 3, "star": 1 / 3}
 """Structure families that no training draws: they validate."""
 
-REGIMES = {"camera": 0.55, "paper": 0.15, "plain": 0.20, "meos3.2": 0.10}
+REGIMES = {"camera": 0.45, "paper": 0.15, "plain": 0.15, "meos3.2": 0.10, "thick": 0.15}
 """Shares of random real cameras, the paper's simulator, plain Gaussian noise over a wide range of
-densities, and an EMCCD with mEos3.2."""
+densities, an EMCCD with mEos3.2, and random real cameras on thick, hazy specimens."""
 
 DEFOCUS = (2.2, 3.0)
 """PSF of haze without structure, relative to the focal one."""
@@ -125,7 +129,26 @@ def plain(rng: RngLike = None, *, pixel_size_nm: float = PIXEL_SIZE_NM) -> Scene
     )
 
 
-_SCENES: dict[str, Preset] = {"camera": camera, "paper": paper, "plain": plain, "meos3.2": meos32}
+def thick(rng: RngLike = None, *, pixel_size_nm: float = PIXEL_SIZE_NM) -> Scene:
+    """A random real camera on a thick specimen: much haze, many blinking emitters out of focus."""
+    rng = as_generator(rng)
+    return replace(
+        camera(rng, pixel_size_nm=pixel_size_nm),
+        haze=float(np.exp(rng.uniform(np.log(0.3), np.log(4.0)))),
+        haze_sigma_px=float(rng.uniform(3.0, 15.0)),
+        out_of_focus=float(np.exp(rng.uniform(np.log(0.03), np.log(0.4)))),
+        out_of_focus_brightness=float(rng.uniform(1.0, 3.0)),
+        out_of_focus_blur=float(rng.uniform(1.6, 3.5)),
+    )
+
+
+_SCENES: dict[str, Preset] = {
+    "camera": camera,
+    "paper": paper,
+    "plain": plain,
+    "meos3.2": meos32,
+    "thick": thick,
+}
 
 
 def _choose(shares: dict[str, float], rng: np.random.Generator) -> str:

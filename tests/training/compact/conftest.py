@@ -41,7 +41,7 @@ def make_fake_pool():
 def make_config():
     """A configuration whose training takes no time."""
 
-    def make(**optimisation):
+    def make(cycles=(4, 2), **optimisation):
         return CompactConfig.model_validate(
             {
                 "name": "tiny",
@@ -49,8 +49,9 @@ def make_config():
                 "data": {"n_series": 5, "n_validation": 3, "field_px": FIELD_PX},
                 "network": {"channels": 4, "blocks": 1, "widths": [3, 2, 2]},
                 "optimisation": {
-                    "cycles": [4, 2], "batch": 2, "crop_px": 8, "warmup_steps": 2,
-                    "robust_from": 3, "checkpoint_every": 2, "validate_every": 3,
+                    "cycles": [{"steps": n} for n in cycles],
+                    "batch": 2, "crop_px": 8, "warmup_steps": 2, "robust_from": 3,
+                    "checkpoint_every": 2, "validate_every": 3,
                 } | optimisation,
             }
         )  # fmt: skip

@@ -58,7 +58,7 @@ def same(a, b):
 
 @pytest.fixture
 def pools(make_fake_pool):
-    return make_fake_pool(), make_fake_pool(n=3, seed=1)
+    return {"training": make_fake_pool()}, make_fake_pool(n=3, seed=1)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, make_config, pools
 
 def test_a_process_killed_hard_goes_on_to_the_same_bits(tmp_path, make_config, pools, straight):
     config, folder = make_config(), tmp_path / "killed"
-    for name, pool in zip(("training", "validation"), pools, strict=True):
+    for name, pool in zip(("training", "validation"), (*pools[0].values(), pools[1]), strict=True):
         np.savez(tmp_path / f"{name}.npz", **pool.arrays)
     (tmp_path / "config.json").write_text(config.model_dump_json())
     code = f"""
@@ -98,9 +98,9 @@ def test_a_process_killed_hard_goes_on_to_the_same_bits(tmp_path, make_config, p
         from dlbi.training.pool import Pool
         place = Path({str(tmp_path)!r})
         pools = [dict(np.load(place / f"{{n}}.npz")) for n in ("training", "validation")]
-        pools = [Pool(arrays, [{{}}] * len(arrays["guide"])) for arrays in pools]
+        pool, validation = (Pool(arrays, [{{}}] * len(arrays["guide"])) for arrays in pools)
         config = CompactConfig.model_validate_json((place / "config.json").read_text())
-        train(config, Path({str(folder)!r}), *pools, n_threads=1,
+        train(config, Path({str(folder)!r}), {{"training": pool}}, validation, n_threads=1,
               progress=lambda done, total: done == 5 and time.sleep(600))
     """
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
@@ -154,6 +154,26 @@ def test_a_training_can_be_prolonged(tmp_path, make_config, pools, straight):
     assert same(weights(tmp_path, make_config()), weights(straight, make_config()))
 
 
+def test_a_cycle_trains_on_series_of_its_own(tmp_path, make_config, make_fake_pool, pools):
+    """A second cycle on other series ends elsewhere, the first stays as it is."""
+    cycles = [{"steps": 4}, {"steps": 2, "families": {"rings": 1.0}}]
+    config = CompactConfig.model_validate(
+        make_config().model_dump()
+        | {"optimisation": make_config().optimisation.model_dump() | {"cycles": cycles}}
+    )
+    assert [name for name, _ in config.training_parts()] == ["training", "training-2"]
+    assert [data.families == {"rings": 1.0} for _, data in config.training_parts()] == [False, True]
+    training, validation = pools
+    both = training | {"training-2": make_fake_pool(seed=9)}
+    ended = []
+    for place, series in (("same", training | {"training-2": training["training"]}), ("own", both)):
+        train(config, tmp_path / place, series, validation)
+        ended.append(weights(tmp_path / place, config))
+    train(make_config(), tmp_path / "common", training, validation)
+    assert same(ended[0], weights(tmp_path / "common", make_config()))
+    assert not same(*ended)
+
+
 def test_a_cycle_starts_from_the_mean_with_a_fresh_adam(tmp_path, make_config, pools):
     config = make_config(cycles=[4, 1], learning_rate=1e-3, warmup_steps=0)
     train(make_config(cycles=[4], warmup_steps=0), tmp_path, *pools)
@@ -198,7 +218,7 @@ def test_another_number_of_threads_is_told(make_config, pools, straight):
 
 def test_it_learns_that_the_truth_is_half_the_guide(tmp_path, make_config, make_fake_pool):
     config = make_config(cycles=[120], validate_every=120, learning_rate=2e-2, robust_from=200)
-    pools = make_fake_pool(empty=False), make_fake_pool(n=3, seed=1, empty=False)
+    pools = {"training": make_fake_pool(empty=False)}, make_fake_pool(n=3, seed=1, empty=False)
     rows = []
     train(config, tmp_path, *pools, report=rows.append)
     (row,) = rows
@@ -226,7 +246,7 @@ def test_a_pool_of_other_sizes_is_refused(tmp_path, make_config, pools):
     cut = Pool({n: a[..., :8] for n, a in validation.arrays.items()}, validation.records)
     with pytest.raises(InputError, match=r"statistics of shape \(20, 16, 16\).*\(20, 16, 8\)"):
         train(make_config(), tmp_path, training, cut)
-    del training.arrays["guide"]
+    del training["training"].arrays["guide"]
     with pytest.raises(InputError, match=r"guide.*holds none"):
         train(make_config(), tmp_path, training, validation)
 
@@ -285,7 +305,7 @@ def test_time_adds_up_over_the_parts_of_a_training(tmp_path, make_config, pools)
 def test_fields_without_structure_are_no_number_that_is_missing(
     tmp_path, make_config, make_fake_pool
 ):
-    pools = make_fake_pool(), make_fake_pool(n=3, empty=False)
+    pools = {"training": make_fake_pool()}, make_fake_pool(n=3, empty=False)
     rows = []
     train(make_config(), tmp_path, *pools, report=rows.append)
     assert all("false_light" not in row for row in rows)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from dlbi.training.pool import DataConfig
+from dlbi.training.pool import DataConfig, Shares
 
 BORDER_PX = 2
 """Camera pixels along a cut that do not count, because their surroundings are missing."""
@@ -37,14 +37,36 @@ class NetworkConfig(_Settings):
     keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
 
 
+class CycleConfig(_Settings):
+    """One cycle of the training.
+
+    Attributes
+    ----------
+    steps : int
+        Batches seen.
+    n_series, families, regimes : optional
+        Where its series differ from those of the ``[data]`` table.
+    """
+
+    steps: PositiveInt
+    n_series: PositiveInt | None = None
+    families: Shares | None = None
+    regimes: Shares | None = None
+
+    def data(self, common: DataConfig) -> DataConfig:
+        """The series of this cycle."""
+        own = self.model_dump(exclude={"steps"}, exclude_none=True)
+        return DataConfig.model_validate(common.model_dump() | own)
+
+
 class OptimisationConfig(_Settings):
     """Length and speed of the training.
 
     Attributes
     ----------
-    cycles : tuple of int
-        Batches seen in each cycle. A cycle starts from the running mean of the one before with a
-        fresh state of Adam (warm restart), so that a training can be prolonged by another cycle.
+    cycles : tuple of CycleConfig
+        A cycle starts from the running mean of the one before with a fresh state of Adam (warm
+        restart), so that a training can be prolonged by another cycle, on other series.
     batch : int
         Series of one step.
     crop_px : int
@@ -64,7 +86,7 @@ class OptimisationConfig(_Settings):
     device : {"cpu", "cuda"}
     """
 
-    cycles: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    cycles: Annotated[tuple[CycleConfig, ...], Field(min_length=1)]
     batch: PositiveInt = 8
     crop_px: Annotated[int, Field(gt=2 * BORDER_PX)] = 28
     learning_rate: PositiveFloat = 1e-3
@@ -79,7 +101,7 @@ class OptimisationConfig(_Settings):
     @property
     def steps(self) -> int:
         """Batches in all."""
-        return sum(self.cycles)
+        return sum(cycle.steps for cycle in self.cycles)
 
 
 class CompactConfig(_Settings):
@@ -109,4 +131,14 @@ class CompactConfig(_Settings):
                 f"optimisation.crop_px = {self.optimisation.crop_px} is larger than "
                 f"data.field_px = {self.data.field_px}: take smaller crops or larger fields"
             )
+        for cycle in self.optimisation.cycles:
+            cycle.data(self.data)
         return self
+
+    def training_parts(self) -> list[tuple[str, DataConfig]]:
+        """Name and settings of the series of each cycle; cycles without own ones share a part."""
+        return [
+            ("training" if data == self.data else f"training-{number}", data)
+            for number, cycle in enumerate(self.optimisation.cycles, 1)
+            for data in [cycle.data(self.data)]
+        ]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -43,7 +43,7 @@ Row = dict[str, float]
 def train(
     config: CompactConfig,
     folder: Path,
-    pool: Pool,
+    pools: Mapping[str, Pool],
     validation: Pool,
     *,
     resume: bool = False,
@@ -60,8 +60,11 @@ def train(
     ----------
     config : CompactConfig
     folder : Path
-    pool, validation : Pool
-        Series to train on and to score with, of view ``statistics``.
+    pools : mapping of str to Pool
+        Series to train on, of view ``statistics``, by the name of their part
+        (`CompactConfig.training_parts`).
+    validation : Pool
+        Series to score with.
     resume : bool
         Continue from the checkpoint in the folder. Cycles not yet begun may differ from those of
         the first call, so a training can be prolonged.
@@ -87,8 +90,9 @@ def train(
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, when the checkpoint is saved.
     """
-    _check_pool(config, pool)
-    _check_pool(config, validation)
+    series = [pools[name] for name, _ in config.training_parts()]
+    for pool in (*series, validation):
+        _check_pool(config, pool)
     if resume != has_checkpoint(folder):
         raise InputError(
             f"{folder}: holds no checkpoint to continue from; train without --resume"
@@ -103,7 +107,7 @@ def train(
             training.load()
         guide = {f"guide_{k}": v for k, v in asdict(score_guide(validation.arrays)).items()}
         while training.step < optimisation.steps:
-            training.advance(pool)
+            training.advance(series[cycle_of(optimisation, training.step).number])
             last = training.step == optimisation.steps
             if last or training.step % optimisation.validate_every == 0:
                 row = training.validate(validation, guide)
@@ -143,12 +147,20 @@ def new_network(config: CompactConfig) -> CompactNetwork:
     return network
 
 
-def cycle_of(optimisation: OptimisationConfig, step: int) -> tuple[int, int]:
-    """Steps done in the cycle of a step, and the length of the cycle."""
-    for length in optimisation.cycles:
-        if step < length:
-            return step, length
-        step -= length
+class CyclePlace(NamedTuple):
+    """Where in a training a step lies: number of its cycle, steps done in it, steps of it."""
+
+    number: int
+    done: int
+    steps: int
+
+
+def cycle_of(optimisation: OptimisationConfig, step: int) -> CyclePlace:
+    """The place of a step, counted from 0."""
+    for number, cycle in enumerate(optimisation.cycles):
+        if step < cycle.steps:
+            return CyclePlace(number, step, cycle.steps)
+        step -= cycle.steps
     raise ValueError(f"the training ends {step + 1} steps before this one")
 
 
@@ -160,7 +172,7 @@ def learning_rate(optimisation: OptimisationConfig, step: int) -> float:
     Loshchilov and Hutter 2017, arXiv:1608.03983.
     """
     peak, warmup = optimisation.learning_rate, optimisation.warmup_steps
-    into, length = cycle_of(optimisation, step)
+    _, into, length = cycle_of(optimisation, step)
     if into < warmup:
         return peak * (into + 1) / warmup
     way = (into - warmup) / max(length - 1 - warmup, 1)
@@ -169,7 +181,7 @@ def learning_rate(optimisation: OptimisationConfig, step: int) -> float:
 
 def average_decay(optimisation: OptimisationConfig, step: int) -> float:
     """Weight of the past in the running mean; small at first, when the past is worth little."""
-    into, _ = cycle_of(optimisation, step)
+    into = cycle_of(optimisation, step).done
     return min(optimisation.average_decay, (1 + into) / (10 + into))
 
 
@@ -234,7 +246,7 @@ class _Training:
     def advance(self, pool: Pool) -> None:
         """One step."""
         optimisation, step, seed = self.config.optimisation, self.step, self.config.seed
-        if step > 0 and cycle_of(optimisation, step)[0] == 0:
+        if step > 0 and cycle_of(optimisation, step).done == 0:
             self._restart()
         loss = self._loss(pool, step)
         value = loss.item()
@@ -342,10 +354,9 @@ def _recorded(config: CompactConfig, folder: Path) -> dict[str, Any]:
 
 def _plain(config: CompactConfig, step: int) -> dict[str, Any]:
     """All that has mattered after some steps: the configuration without the cycles to come."""
-    cycles = config.optimisation.cycles
-    n_begun = sum(sum(cycles[:n]) < max(step, 1) for n in range(len(cycles)))
+    n_begun = 1 if step == 0 else cycle_of(config.optimisation, step - 1).number + 1
     plain = config.model_dump(mode="json")
-    plain["optimisation"]["cycles"] = list(cycles[:n_begun])
+    del plain["optimisation"]["cycles"][n_begun:]
     return plain
 
 

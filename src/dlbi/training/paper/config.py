@@ -123,3 +123,7 @@ class PaperConfig(_Settings):
                 f"{self.optimisation.batch}: simulate more series or take a smaller batch"
             )
         return self
+
+    def training_parts(self) -> list[tuple[str, DataConfig]]:
+        """Name and settings of the series."""
+        return [("training", self.data)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Tile:
 
 
 def plan(shape: tuple[int, int], *, max_px: int, halo_px: int) -> list[Tile]:
-    """Tiles of nearly equal size whose outer regions hold at most about `max_px` pixels.
+    """Tiles of nearly equal size within a budget of pixels, with the least work in all.
 
     Parameters
     ----------
@@ -50,11 +50,20 @@ def plan(shape: tuple[int, int], *, max_px: int, halo_px: int) -> list[Tile]:
     halo_px : int
         Pixels around a core that are computed but not kept.
     """
-    if shape[0] * shape[1] <= max_px:
-        whole = (slice(0, shape[0]), slice(0, shape[1]))
-        return [Tile((0, 0), whole, whole)]
-    side = max(int(np.sqrt(max_px)) - 2 * halo_px, 2 * halo_px, 1)
-    rows, columns = (_cuts(n, side) for n in shape)
+    narrowest = max(2 * halo_px, 1)
+    rows_px, columns_px = (
+        [_largest_and_total(n, k, halo_px) for k in range(1, max(1, n // narrowest) + 1)]
+        for n in shape
+    )
+
+    def cost(numbers: tuple[int, int]) -> tuple[bool, int]:
+        (height, sum_y), (width, sum_x) = rows_px[numbers[0] - 1], columns_px[numbers[1] - 1]
+        too_large = height * width > max_px
+        # Where nothing fits, the smallest tiles come closest.
+        return too_large, height * width if too_large else sum_y * sum_x
+
+    best = min(product(range(1, len(rows_px) + 1), range(1, len(columns_px) + 1)), key=cost)
+    rows, columns = (_cuts(n, k) for n, k in zip(shape, best, strict=True))
     return [
         Tile((i, j), (y, x), (_widen(y, halo_px, shape[0]), _widen(x, halo_px, shape[1])))
         for i, y in enumerate(rows)
@@ -68,8 +77,15 @@ def scale(region: Region, factor: int) -> Region:
     return slice(y.start * factor, y.stop * factor), slice(x.start * factor, x.stop * factor)
 
 
-def _cuts(n: int, side: int) -> list[slice]:
-    edges = np.linspace(0, n, -(-n // side) + 1).round().astype(int)
+def _largest_and_total(n: int, n_tiles: int, halo: int) -> tuple[int, int]:
+    """Pixels along one axis of the largest of its tiles with its halo, and of all of them."""
+    outer = [_widen(part, halo, n) for part in _cuts(n, n_tiles)]
+    sizes = [part.stop - part.start for part in outer]
+    return max(sizes), sum(sizes)
+
+
+def _cuts(n: int, n_tiles: int) -> list[slice]:
+    edges = np.linspace(0, n, n_tiles + 1).round().astype(int)
     return [slice(int(a), int(b)) for a, b in pairwise(edges)]
 
 

@@ -71,7 +71,7 @@ def test_it_tells_of_its_training(trained):
     assert (metadata.mask_channels, metadata.keep) == (4, 0.7)
     assert metadata.halo_px == network.halo_px
     assert {name: tuple(r) for name, r in metadata.ranges.items()} == {
-        "n_frames": (20.0, 60.0), "haze": (0.5, 0.5),
+        "n_frames": (20.0, 400.0), "haze": (0.5, 0.5),
     }  # fmt: skip
     assert metadata.dlbi_version == __version__
     facts = metadata.training

@@ -28,8 +28,8 @@ MIN_SIDE_PX = 16
 """Camera pixels along the shorter side of a field."""
 
 COMPACT_PASSES, PAPER_PASSES = 8, 50
-COMPACT_TILE_PX, PAPER_TILE_PX = 192 * 192, 128 * 128
-"""Camera pixels computed at once: 0.6 GB and 1 GB for each worker."""
+COMPACT_TILE_PX, PAPER_TILE_PX = 226 * 226, 128 * 128
+"""Camera pixels computed at once: 0.8 GB and 1 GB for each worker."""
 
 Progress = Callable[[int, int], None]
 """Called with the passes over tiles that are done and those in all."""

@@ -101,13 +101,14 @@ def _trained(config: TrainingConfig, folder: Path, pool: Pool) -> tuple[nn.Modul
     common: dict[str, Any] = {
         "mask_channels": config.network.channels,
         "keep": config.network.keep,
-        "ranges": summary_ranges(pool.records),
         "dlbi_version": __version__,
     }
     if isinstance(config, CompactConfig):
         network, record = compact.load_trained(config, folder)
+        shortest, longest = config.data.n_frames
+        ranges = summary_ranges(pool.records) | {"n_frames": (float(shortest), float(longest))}
         return network, ModelMetadata(
-            config.name, "compact", halo_px=network.halo_px, channels=CHANNELS,
+            config.name, "compact", halo_px=network.halo_px, channels=CHANNELS, ranges=ranges,
             training=training_facts(config, record), **common,
         )  # fmt: skip
     generator, record = paper.load_trained(config, folder)

@@ -91,5 +91,9 @@ def test_std_of_two_independent_estimates():
     # (a − b)² has the mean 0.3² + 0.4², so the mean square stated is twice the true one.
     error = (a + b) / 2 - truth
     assert np.mean(stated**2) == pytest.approx(2 * np.mean(error**2), rel=0.02)
+    w = 0.75
+    stated = std_of_experts(np.full(n, 0.3), np.full(n, 0.4), a, b, weight=w)
+    expected = (w * 0.3) ** 2 + ((1 - w) * 0.4) ** 2 + w * (1 - w) * (0.3**2 + 0.4**2)
+    assert np.mean(stated**2) == pytest.approx(expected, rel=0.02)
     far = std_of_experts(*(np.array([v], np.float32) for v in (0.0, 0.0, 1.0, 7.0)))
     assert far == pytest.approx(3.0)

@@ -92,19 +92,24 @@ def same_relative_std(std: FloatImage, sampled: FloatImage, combined: FloatImage
 
 
 def std_of_experts(
-    std_a: FloatImage, std_b: FloatImage, a: FloatImage, b: FloatImage
+    std_a: FloatImage, std_b: FloatImage, a: FloatImage, b: FloatImage, *, weight: float = 0.5
 ) -> FloatImage:
-    """Standard deviation of the mean of two estimates, all (Y, X) and of one unit.
+    """Standard deviation of the weighted mean of two estimates, all (Y, X) and of one unit.
 
     Parameters
     ----------
     std_a, std_b : ndarray
         Of the estimates.
     a, b : ndarray
-        The estimates; half their difference is an error that neither of them states.
+        The estimates; their difference is an error that neither of them states.
+    weight : float
+        Of the first, 0 … 1.
 
     Notes
     -----
-    ½ √(σ_a² + σ_b² + (a − b)²). To first order it holds for the geometric mean too.
+    √(w² σ_a² + (1 − w)² σ_b² + w (1 − w)(a − b)²): either may be the one that is right. To first
+    order it holds for the geometric mean too.
     """
-    return np.asarray(0.5 * np.sqrt(std_a**2 + std_b**2 + (a - b) ** 2), np.float32)
+    w = np.float32(weight)
+    variance = (w * std_a) ** 2 + ((1 - w) * std_b) ** 2 + w * (1 - w) * (a - b) ** 2
+    return np.asarray(np.sqrt(variance), np.float32)

@@ -57,8 +57,9 @@ GUIDED_ITERATIONS = 20
 """Richardson–Lucy steps from the network's image: they bring in light that it missed. More of them
 make the guide noisier again and the result worse (docs/training.md)."""
 
-FUSION_BANDWIDTH_PX = 2.0
-"""Fine pixels over which sampled and network's image are compared where they are joined."""
+FUSION_BANDWIDTH_PX, FUSION_WEIGHT = 2.0, 0.75
+"""Fine pixels over which sampled and network's image are compared where they are joined, and the
+weight of the sampled one (docs/training.md)."""
 
 MIN_SIDE_PX = 8
 
@@ -216,8 +217,12 @@ def _refined(
         image = product_of_experts(sampled.density, without_margin(density, projection))
         std = same_relative_std(sampled.std, sampled.density, image)
     else:
-        image = product_of_experts(sampled.density, prior.mean, bandwidth_px=FUSION_BANDWIDTH_PX)
-        std = std_of_experts(sampled.std, prior.std, sampled.density, prior.mean)
+        image = product_of_experts(
+            sampled.density, prior.mean, weight=FUSION_WEIGHT, bandwidth_px=FUSION_BANDWIDTH_PX
+        )
+        std = std_of_experts(
+            sampled.std, prior.std, sampled.density, prior.mean, weight=FUSION_WEIGHT
+        )
     p_value = None if prior is None else prior.p_value
     return Reconstruction(
         image, projection.camera.refine(record["upscaling"]), std=std,

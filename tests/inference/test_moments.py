@@ -12,7 +12,7 @@ from dlbi.core.photophysics import BlinkingChain
 from dlbi.forward import Projection
 from dlbi.inference.moments import (
     BlinkingMoments,
-    _detrended,
+    detrended,
     _third_moment_factor,
     blinking_moments,
     chain_with,
@@ -215,5 +215,5 @@ def test_third_cumulant_is_unbiased_after_detrending(n):
     """Skewed independent noise in 60 000 pixels: |z| of the mean third moment ≤ 4.5."""
     noise = np.random.default_rng(n).exponential(size=(n, 250, 240)).astype(np.float32)
     noise += np.linspace(0, 5, n, dtype=np.float32)[:, None, None]
-    third = (_detrended(noise).astype(np.float64) ** 3).sum(axis=0) / _third_moment_factor(n)
+    third = (detrended(noise).astype(np.float64) ** 3).sum(axis=0) / _third_moment_factor(n)
     assert abs(third.mean() - 2.0) < 4.5 * third.std() / np.sqrt(third.size)

@@ -164,11 +164,11 @@ def _templates(
     density: FloatImage, projection: Projection
 ) -> tuple[list[FloatImage], list[FloatImage]]:
     """Σ_g ρ_g h_g(p) h_g(p′) and Σ_g ρ_g h_g(p) h_g(p′) h_g(p″) for the pixels combined."""
-    rows, columns = _sparse(projection.rows), _sparse(projection.columns)
+    rows, columns = sparse(projection.rows), sparse(projection.columns)
     up, down, left, right = rows[:-1], rows[1:], columns[:-1], columns[1:]
 
     def seen(along_y: list[csr_array], along_x: list[csr_array]) -> FloatImage:
-        y, x = _product(along_y), _product(along_x)
+        y, x = band_product(along_y), band_product(along_x)
         return np.asarray(y @ density @ x.T, np.float32)
 
     second = [seen([rows, rows], [left, right]), seen([up, down], [columns, columns])]
@@ -183,7 +183,7 @@ def _block_cumulants(
     frames: FloatImage, second: list[FloatImage], third: list[FloatImage]
 ) -> tuple[float, float]:
     """Least-squares second and third cumulant of one block, in units of the templates."""
-    d = _detrended(frames)
+    d = detrended(frames)
     # A change common to the whole field is illumination, not blinking.
     d -= d.mean(axis=(1, 2), keepdims=True)
     pairs = [
@@ -203,12 +203,16 @@ def _block_cumulants(
 
 def _third_moment_factor(n: int) -> float:
     """Σ Q³ over all entries of Q, the projection that removes mean and linear trend."""
+    return float((trend_residual(n) ** 3).sum())
+
+
+def trend_residual(n: int) -> NDArray[np.float64]:
+    """The projection that removes mean and linear trend from n values, (n, n)."""
     design = np.stack([np.ones(n), np.linspace(-1.0, 1.0, n)], axis=1)
-    q = np.eye(n) - design @ np.linalg.pinv(design)
-    return float((q**3).sum())
+    return np.asarray(np.eye(n) - design @ np.linalg.pinv(design), np.float64)
 
 
-def _detrended(frames: FloatImage) -> FloatImage:
+def detrended(frames: FloatImage) -> FloatImage:
     """Frames without the mean and the linear trend of each pixel: bleaching is no blinking."""
     n = len(frames)
     time = np.linspace(-1.0, 1.0, n, dtype=np.float32)
@@ -223,7 +227,7 @@ def _slope(measured: list[FloatImage], template: list[FloatImage]) -> float:
     return top / bottom if bottom > 0 else 0.0
 
 
-def _sparse(matrix: BandedMatrix) -> csr_array:
+def sparse(matrix: BandedMatrix) -> csr_array:
     n_rows, band = matrix.values.shape
     columns = matrix.first[:, None] + np.arange(band)
     ends = np.arange(n_rows + 1) * band
@@ -232,7 +236,7 @@ def _sparse(matrix: BandedMatrix) -> csr_array:
     )
 
 
-def _product(factors: list[csr_array]) -> csr_array:
+def band_product(factors: list[csr_array]) -> csr_array:
     out = factors[0]
     for factor in factors[1:]:
         out = out.multiply(factor).tocsr()

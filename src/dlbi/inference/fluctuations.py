@@ -10,7 +10,6 @@ a row are left out of the pairs, because the register of an EMCCD smears charge 
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -90,25 +89,34 @@ def measure_fluctuations(
     expected = projection.forward(density)
     contrast = expected - expected.mean(dtype=np.float64).astype(np.float32)
     mean = stack.mean()
-    sums: list[list[NDArray[np.float64]]] = [[], [], []]
+    second_sums, third_sums, light_sums = [], [], []
     for start in starts:
         frames = stack.load(slice(start, start + length))
         d = detrended(frames)
         # A change common to the whole field is illumination, not blinking.
         d -= d.mean(axis=(1, 2), keepdims=True)
-        sums[0].append(_second_sums(d, second, tiles))
-        sums[1].append(_third_sums(d, third, tiles))
+        second_sums.append(_second_sums(d, second, tiles))
+        third_sums.append(_third_sums(d, third, tiles))
         # What the density does not explain of the mean is no change, and a constant no structure.
         image = frames.mean(axis=0) - mean + expected
-        sums[2].append(tiles.sum((image - image.mean(dtype=np.float64)) * contrast))
+        light_sums.append(tiles.sum((image - image.mean(dtype=np.float64)) * contrast))
     return Fluctuations(
-        *(np.array(s) for s in sums),
+        second=np.array(second_sums),
+        third=np.array(third_sums),
+        light=np.array(light_sums),
         second_norm=_norm(second, tiles),
         third_norm=_norm(third, tiles),
         light_norm=tiles.sum(contrast.astype(np.float64) ** 2),
         centre=np.array(starts) + 0.5 * (length - 1),
         n_frames=length,
-    )  # type: ignore[call-arg]
+    )
+
+
+def jackknife_covariance(leave_one_out: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariance of an estimate from its values without one unit each, (n_units, n) → (n, n)."""
+    n = len(leave_one_out)
+    change = leave_one_out - leave_one_out.mean(axis=0)
+    return np.asarray((n - 1) / n * change.T @ change, np.float64)
 
 
 class Tiles(NamedTuple):
@@ -119,6 +127,7 @@ class Tiles(NamedTuple):
 
     @classmethod
     def of(cls, shape: tuple[int, int]) -> Tiles:
+        """Up to 4×4 tiles of at least 8 pixels."""
         return cls(*(_edges(side) for side in shape))
 
     def sum(self, image: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -171,8 +180,8 @@ def _templates(
 
 
 def _norm(templates: list[FloatImage], tiles: Tiles) -> NDArray[np.float64]:
-    total: NDArray[np.float64] = sum(tiles.sum(s.astype(np.float64) ** 2) for s in templates)  # type: ignore[assignment]
-    return total
+    squares = [tiles.sum(s.astype(np.float64) ** 2) for s in templates]
+    return np.asarray(np.sum(squares, axis=0), np.float64)
 
 
 def _second_sums(
@@ -213,8 +222,3 @@ def _third_sums(
             total += product * template
         out.append(tiles.sum(total))
     return np.stack(out, axis=1)
-
-
-def edges_of(values: NDArray[np.float64]) -> list[tuple[float, float]]:
-    """Consecutive pairs."""
-    return list(pairwise(values.tolist()))

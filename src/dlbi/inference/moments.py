@@ -228,6 +228,7 @@ def _slope(measured: list[FloatImage], template: list[FloatImage]) -> float:
 
 
 def sparse(matrix: BandedMatrix) -> csr_array:
+    """A projection along one axis as a sparse matrix."""
     n_rows, band = matrix.values.shape
     columns = matrix.first[:, None] + np.arange(band)
     ends = np.arange(n_rows + 1) * band
@@ -237,6 +238,7 @@ def sparse(matrix: BandedMatrix) -> csr_array:
 
 
 def band_product(factors: list[csr_array]) -> csr_array:
+    """Entry by entry product of sparse matrices."""
     out = factors[0]
     for factor in factors[1:]:
         out = out.multiply(factor).tocsr()

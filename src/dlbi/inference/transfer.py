@@ -10,95 +10,125 @@ from scipy.ndimage import convolve
 
 from dlbi.core.images import FloatImage, ImageStack
 from dlbi.forward import Projection
-from dlbi.inference.fluctuations import Tiles, block_plan
-from dlbi.inference.moments import band_product, sparse
+from dlbi.inference.fluctuations import Tiles, block_plan, jackknife_covariance
+from dlbi.inference.moments import sparse
 
-_ROUGH = np.outer([1.0, -2.0, 1.0], [1.0, -2.0, 1.0]) / 6.0
+F64 = NDArray[np.float64]
+
+N_FITS = 3
+LEAKAGE_ERROR = 0.15
+"""Relative error of the roughness that blinking adds."""
+_TAPS = np.outer([1.0, -2.0, 1.0], [1.0, -2.0, 1.0]) / 6.0
 
 
 class TransferLine(NamedTuple):
-    """Noise variance = at_background + gain · (level − background).
+    """Noise variance = variance + gain · (counts − level).
 
     Parameters
     ----------
-    at_background : float, counts²
-    gain : float, counts
-    covariance : ndarray, (2, 2)
-        Of the two.
+    level : float, counts
+        Mean of the movie.
+    variance, variance_error : float, counts²
+        Noise variance at that level, and its standard error.
+    gain, gain_error : float, counts
+        Variance per count, and its standard error.
     span : float, counts
-        Range of levels, 2 % to 98 %.
+        Range of the levels in the field, 2 % to 98 %.
     """
 
-    at_background: float
+    level: float
+    variance: float
+    variance_error: float
     gain: float
-    covariance: NDArray[np.float64]
+    gain_error: float
     span: float
 
 
 def transfer_line(
-    stack: ImageStack, density: FloatImage, projection: Projection, contrast: float,
-    background: float,
-) -> TransferLine:  # fmt: skip
+    stack: ImageStack, density: FloatImage, projection: Projection, *, contrast: float
+) -> TransferLine | None:
+    """Noise of the camera against the light level; None for a movie that is too short or small.
+
+    Parameters
+    ----------
+    stack : ImageStack
+    density : ndarray, fine grid of the projection, counts
+        Mean signal per fine pixel.
+    projection : Projection
+    contrast : float
+        Second cumulant of the blinking ÷ mean light, counts.
+
+    Notes
+    -----
+    The product of second differences along y and x, divided by 6, keeps the variance of white
+    noise and little of light behind a PSF. What it keeps is taken off: of steady light as the
+    product of its means over odd and even frames, whose noise differs; of blinking as
+    contrast · Σ_g ρ_g r_g(p)² with the filtered PSF r. What is left is linear in the mean level,
+    because noise variance is linear in light; no level is read off a noisy frame.
+    """
     starts, length = block_plan(stack.n_frames)
+    if not starts or min(stack.grid.shape) < 4:
+        return None
     tiles = Tiles.of((stack.grid.shape[0] - 2, stack.grid.shape[1] - 2))
-    level = convolve(stack.mean(), _ROUGH**2)[1:-1, 1:-1] - background
-    blinking = contrast * roughness_of_light(density, projection)
-    squares = []
-    for start in starts:
-        d = stack.load(slice(start, start + length)).astype(np.float64)
-        rough = _filtered(d)
-        # static light: product of two halves of the frames, whose noise differs
-        odd, even = rough[1::2], rough[::2]
-        static = odd.mean(axis=0) * even.mean(axis=0)
-        square = (rough**2).mean(axis=0) - static
-        squares.append(square - blinking)
-    square = np.array(squares)
-    weight = 1.0
-    gain = 0.0
-    base = max(float(square.mean()), 1e-12)
-    for _ in range(3):
-        var = np.maximum(base + gain * level, 0.2 * abs(base) + 1e-12)
-        weight = 1.0 / var**2
-        sums = _sums(square, level, weight, tiles)
-        base, gain = _solve(sums.sum(axis=(0, 1)))
+    mean = stack.mean().astype(np.float64)
+    centre = float(mean.mean())
+    level = convolve(mean, _TAPS**2)[1:-1, 1:-1] - centre
+    leakage = max(contrast, 0.0) * light_roughness(density, projection)
+    squares = np.array([_steady_free(stack.load(slice(s, s + length))) for s in starts])
+    variance, gain = max(float(squares.mean()), _tiny(squares)), 0.0
+    for _ in range(N_FITS):
+        expected = variance + gain * level
+        weight = np.maximum(expected, max(0.2 * variance, _tiny(squares))) ** -2.0
+        sums = _sums(squares - leakage, level, weight, tiles)
+        variance, gain = _line(sums.sum(axis=(0, 1)))
     whole = sums.sum(axis=(0, 1))
-    n = sums.shape[0] * sums.shape[1]
-    outs = np.array([_solve(whole - sums[b, s]) for b in range(sums.shape[0]) for s in range(sums.shape[1])])
-    change = outs - outs.mean(axis=0)
-    cov = (n - 1) / n * change.T @ change
+    units = [_line(whole - unit) for unit in sums.reshape(-1, sums.shape[-1])]
+    scatter = np.diag(jackknife_covariance(np.array(units)))
+    shifted = _sums(squares - (1.0 + LEAKAGE_ERROR) * leakage, level, weight, tiles)
+    shift = _line(shifted.sum(axis=(0, 1))) - np.array([variance, gain])
+    error = np.sqrt(scatter + shift**2)
     low, high = np.quantile(level, [0.02, 0.98])
-    return TransferLine(base, gain, cov, float(high - low))
+    return TransferLine(
+        level=centre,
+        variance=float(variance),
+        variance_error=float(error[0]),
+        gain=float(gain),
+        gain_error=float(error[1]),
+        span=float(high - low),
+    )
 
 
-def _filtered(d):
-    v = d[:, :-2] - 2 * d[:, 1:-1] + d[:, 2:]
-    return (v[:, :, :-2] - 2 * v[:, :, 1:-1] + v[:, :, 2:]) / 6.0
-
-
-def _sums(square, level, weight, tiles):
-    w = np.broadcast_to(weight, square.shape)
-    terms = [np.ones_like(level), level, level**2]
-    left = [tiles.sum(weight * t) for t in terms]
-    out = []
-    for sq in square:
-        right = [tiles.sum(weight * sq), tiles.sum(weight * sq * level)]
-        out.append(np.stack([*left, *right], axis=1))
-    return np.array(out)
-
-
-def _solve(s):
-    n, x, xx, y, xy = s
-    det = n * xx - x * x
-    if det <= 1e-9 * n * xx:
-        return np.array([y / n, 0.0])
-    gain = (n * xy - x * y) / det
-    base = (y - gain * x) / n
-    return np.array([base, gain])
-
-
-def roughness_of_light(density: FloatImage, projection: Projection) -> NDArray[np.float64]:
-    """Σ_g ρ_g r_g(p)² with r the filtered PSF, (Y − 2, X − 2)."""
+def light_roughness(density: FloatImage, projection: Projection) -> F64:
+    """Σ_g ρ_g r_g(p)² with the filtered PSF r, (Y − 2, X − 2)."""
     rows, columns = sparse(projection.rows), sparse(projection.columns)
-    y = rows[:-2] - 2 * rows[1:-1] + rows[2:]
-    x = columns[:-2] - 2 * columns[1:-1] + columns[2:]
-    return np.asarray(y.multiply(y).tocsr() @ density @ x.multiply(x).tocsr().T) / 36.0
+    y = rows[:-2] - 2.0 * rows[1:-1] + rows[2:]
+    x = columns[:-2] - 2.0 * columns[1:-1] + columns[2:]
+    squared_y, squared_x = y.multiply(y).tocsr(), x.multiply(x).tocsr()
+    return np.asarray(squared_y @ density @ squared_x.T, np.float64) / 36.0
+
+
+def _steady_free(frames: FloatImage) -> F64:
+    """Mean square of the filtered frames without steady light, (Y − 2, X − 2), counts²."""
+    y = frames[:, :-2] - 2.0 * frames[:, 1:-1].astype(np.float64) + frames[:, 2:]
+    rough = (y[:, :, :-2] - 2.0 * y[:, :, 1:-1] + y[:, :, 2:]) / 6.0
+    steady = rough[::2].mean(axis=0) * rough[1::2].mean(axis=0)
+    return np.asarray((rough**2).mean(axis=0) - steady, np.float64)
+
+
+def _tiny(squares: F64) -> float:
+    return float(np.abs(squares).max()) * 1e-9 + float(np.finfo(np.float64).tiny)
+
+
+def _sums(squares: F64, level: F64, weight: F64, tiles: Tiles) -> F64:
+    """Weighted sums of 1, x, x², y, xy over the units, (B, S, 5)."""
+    left = [tiles.sum(weight * level**power) for power in range(3)]
+    right = [[tiles.sum(weight * s), tiles.sum(weight * s * level)] for s in squares]
+    return np.array([np.stack([*left, *both], axis=1) for both in right])
+
+
+def _line(sums: F64) -> F64:
+    """Value at level 0 and slope of the least-squares line."""
+    n, x, xx, y, xy = sums
+    determinant = n * xx - x * x
+    slope = (n * xy - x * y) / determinant if determinant > 1e-12 * n * xx else 0.0
+    return np.array([(y - slope * x) / n, slope])

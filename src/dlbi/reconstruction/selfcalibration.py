@@ -1,0 +1,280 @@
+"""Microscope and fluorophores from the movie itself, each figure with a 95 % interval.
+
+Nothing is assumed that `reconstruct` would not measure, and a figure that the movie does not
+determine is said to be unknown. The transition table comes from cumulants of the movie, not from
+the sampler: emitters that merge bias sampled tables, and with rare emission they stay close to
+where they start (docs/calibration.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, truncnorm
+
+from dlbi.calibration import PLAUSIBLE_FWHM_PX, PsfEstimate, estimate_psf
+from dlbi.core.errors import InputError, ShapeError
+from dlbi.core.images import ImageStack
+from dlbi.core.optics import GaussianPSF
+from dlbi.core.rng import RngLike, root_seed, stream
+from dlbi.core.scope import Estimate, Scope
+from dlbi.inference.blinking_posterior import sample_kinetics, sample_prior
+from dlbi.inference.fluctuations import measure_fluctuations
+from dlbi.inference.kinetics import Kinetics, Statistics, statistics_of
+from dlbi.inference.significance import light_z, shows_light
+from dlbi.inference.transfer import TransferLine, transfer_line
+from dlbi.reconstruction.measurement import (
+    PRESET_FWHM_NM,
+    Movie,
+    deconvolve,
+    measure,
+    projection_of,
+)
+
+F64 = NDArray[np.float64]
+
+MIN_FRAMES, MIN_SIDE_PX = 24, 12
+
+UPSCALING, RL_ITERATIONS = 4, 100
+"""The density behind the templates is seen through a PSF twice or thrice, so it may be coarse."""
+
+CONFIDENCE = 0.95
+IDENTIFIED_SHARE = 0.25
+"""A figure is identified if its interval is narrower than this share of the prior's: that of the
+logarithm for flux, light, D→E and the number of emitters, which may lie anywhere over decades."""
+
+BLINKING_SIGMA = 4.0
+"""Standard errors by which the second cumulant must stand out."""
+
+UNKNOWN_PSF_ERROR = 0.3
+"""Relative error of a PSF that the movie does not identify."""
+
+N_PRIOR = 20_000
+NOISE_FLUX_RANGE = (0.01, 100.0)
+"""Flux in a movie that does not blink, in units of an emission whose peak equals the noise."""
+EMITTERS_PER_PX = (0.0, 0.1, 4.4)
+"""Least, typical and largest number of fluorophores per camera pixel where nothing is known."""
+
+Progress = Callable[[str, int, int], None]
+
+
+def calibrate(stack: ImageStack, *, rng: RngLike = None, progress: Progress | None = None) -> Scope:
+    """Estimate PSF, camera noise and blinking from a movie.
+
+    Parameters
+    ----------
+    stack : ImageStack
+        Raw frames, at least 24 of 12×12 pixels.
+    rng : int, Generator or None
+        Seed of the posterior draws; it moves the intervals by a few per cent of their width.
+    progress : callable, optional
+        Called with (stage, done, total).
+
+    Raises
+    ------
+    InputError, ShapeError
+        If the movie is too short or too small, or holds no noise, NaN or infinite values.
+
+    References
+    ----------
+    Paper, section 4, names as future work how well the parameters of a simulation are found
+    again; docs/calibration.md answers with numbers.
+    """
+    height, width = stack.grid.shape
+    if stack.n_frames < MIN_FRAMES or min(height, width) < MIN_SIDE_PX:
+        raise ShapeError(
+            f"calibration needs at least {MIN_FRAMES} frames of {MIN_SIDE_PX}×{MIN_SIDE_PX} "
+            f"pixels, got {stack.n_frames} of {width}×{height}"
+        )
+    report = progress or (lambda stage, done, total: None)
+    found_psf = estimate_psf(stack)
+    movie = measure(stack)
+    psf, psf_error = _working_psf(found_psf, stack.grid.pixel_size_nm)
+    projection = projection_of(stack, psf, UPSCALING)
+    density = deconvolve(
+        movie, projection, n_iterations=RL_ITERATIONS, progress=partial(report, "deconvolution")
+    )
+    z = light_z(movie.signal, movie.variance_of_mean, psf.sigma_px(stack.grid.pixel_size_nm))
+    fluctuations = measure_fluctuations(stack, density, projection) if shows_light(z) else None
+    found = None if fluctuations is None else statistics_of(fluctuations)
+    if found is None or not _blinks(found):
+        fluctuations, found = None, None
+    line = transfer_line(
+        stack, density, projection, contrast=0.0 if found is None else found.contrast
+    )
+    if line is None or line.variance <= 0:
+        raise InputError("its frames hold no noise; calibration needs raw camera frames")
+    camera = _camera(line, lit=shows_light(z))
+    generator = stream(root_seed(rng), "calibration")
+    common = {"psf_fwhm_nm": _psf(found_psf, stack.grid.pixel_size_nm), **camera}
+    if found is None or fluctuations is None:
+        return _scope(movie, line, common | _unknown(movie, line, psf, generator))
+    posterior = sample_kinetics(found, fluctuations, generator, psf_error=psf_error)
+    report("posterior", 1, 1)
+    prior = sample_prior(N_PRIOR, found.contrast, generator)
+    return _scope(movie, line, common | _blinking(movie, line, posterior, prior))
+
+
+def _blinks(found: Statistics) -> bool:
+    return found.contrast > BLINKING_SIGMA * found.contrast_error
+
+
+def _working_psf(found: PsfEstimate, pixel_size_nm: float) -> tuple[GaussianPSF, float]:
+    """The PSF of the templates, and its relative error."""
+    low, high = _plausible(pixel_size_nm)
+    if found.identified:
+        return GaussianPSF(found.fwhm_nm), found.standard_error_nm / found.fwhm_nm
+    error = found.standard_error_nm / found.fwhm_nm if found.fwhm_nm > 0 else np.inf
+    if error < UNKNOWN_PSF_ERROR and low <= found.fwhm_nm <= high:
+        return GaussianPSF(found.fwhm_nm), float(error)
+    return GaussianPSF(float(np.clip(PRESET_FWHM_NM, low, high))), UNKNOWN_PSF_ERROR
+
+
+def _plausible(pixel_size_nm: float) -> tuple[float, float]:
+    low, high = (limit * pixel_size_nm for limit in PLAUSIBLE_FWHM_PX)
+    return low, high
+
+
+def _psf(found: PsfEstimate, pixel_size_nm: float) -> Estimate:
+    low, high = _plausible(pixel_size_nm)
+    if not found.identified:
+        return Estimate(float(np.clip(PRESET_FWHM_NM, low, high)), low, high, identified=False)
+    half = float(norm.isf(0.5 * (1.0 - CONFIDENCE))) * found.standard_error_nm
+    return Estimate(found.fwhm_nm, found.fwhm_nm - half, found.fwhm_nm + half)
+
+
+def _camera(line: TransferLine, *, lit: bool) -> dict[str, Estimate]:
+    """Gain and noise.
+
+    A gain is identified if it is known within its own size, or if it is known to contribute less
+    than a quarter of the noise over the levels of the field.
+    """
+    half = float(norm.isf(0.5 * (1.0 - CONFIDENCE)))
+    low = max(line.gain - half * line.gain_error, 0.0)
+    high, gain = 0.0, max(line.gain, 0.0)
+    if line.gain_error > 0:
+        law = truncnorm(-line.gain / line.gain_error, np.inf, line.gain, line.gain_error)
+        high = float(law.ppf(0.5 * (1.0 + CONFIDENCE)))
+    high = max(high, gain)
+    bearable = max(gain, IDENTIFIED_SHARE * line.variance / max(line.span, 1e-30))
+    noise_half = half * line.variance_error
+    noise = Estimate(
+        line.variance,
+        max(line.variance - noise_half, 0.0),
+        line.variance + noise_half,
+        identified=2.0 * noise_half <= IDENTIFIED_SHARE * line.variance,
+    )
+    return {
+        "gain": Estimate(gain, low, high, identified=lit and high - low <= bearable),
+        "noise_variance": noise,
+    }
+
+
+def _blinking(
+    movie: Movie, line: TransferLine, posterior: Kinetics, prior: Kinetics
+) -> dict[str, Estimate]:
+    """Kinetics, light and number of the fluorophores."""
+    signal = max(float(movie.signal.mean(dtype=np.float64)), 0.0)
+    after, before = (_figures(k, signal, movie.stack) for k in (posterior, prior))
+    logarithmic = ("dark_to_emitting", "flux", "light", "n_emitters")
+    out = {n: _estimate(after[n], before[n], logarithmic=n in logarithmic) for n in after}
+    light = out["light"]
+    narrow = bool(light.high - light.low <= 0.5 * np.sqrt(line.variance))
+    out["background"] = Estimate(
+        line.level - light.value,
+        line.level - light.high,
+        line.level - light.low,
+        identified=light.identified or narrow,
+    )
+    return _with_table(out)
+
+
+def _figures(kinetics: Kinetics, signal: float, stack: ImageStack) -> dict[str, F64]:
+    """Draws of everything that is reported."""
+    n_frames = stack.n_frames
+    light = signal * kinetics.blinking_share
+    area = float(np.prod(stack.grid.shape))
+    return {
+        "emitting_to_dark": kinetics.emitting_to_dark,
+        "dark_to_emitting": kinetics.dark_to_emitting,
+        "dark_to_bleached": kinetics.dark_to_bleached,
+        "dark_to_dark": 1.0 - kinetics.dark_to_emitting - kinetics.dark_to_bleached,
+        "memory": kinetics.memory,
+        "bleached_share": kinetics.bleached_share(n_frames),
+        "flux": kinetics.flux,
+        "light_cv": kinetics.light_cv,
+        "light": light,
+        "n_emitters": light * area / kinetics.light_per_emitter(n_frames),
+    }
+
+
+def _estimate(posterior: F64, prior: F64, *, logarithmic: bool) -> Estimate:
+    """Median and interval of the posterior, or of the prior where it is not much wider."""
+    tails = [0.5 * (1.0 - CONFIDENCE), 0.5, 0.5 * (1.0 + CONFIDENCE)]
+    low, value, high = np.quantile(posterior, tails).tolist()
+    prior_low, prior_value, prior_high = np.quantile(prior, tails).tolist()
+    if logarithmic:
+        tiny = float(np.finfo(np.float64).tiny)
+        width = np.log(max(high, tiny) / max(low, tiny))
+        prior_width = np.log(max(prior_high, tiny) / max(prior_low, tiny))
+    else:
+        width, prior_width = high - low, prior_high - prior_low
+    if width <= IDENTIFIED_SHARE * prior_width:
+        return Estimate(value, low, high)
+    return Estimate(prior_value, prior_low, prior_high, identified=False)
+
+
+def _with_table(out: dict[str, Estimate]) -> dict[str, Estimate]:
+    """The estimates with rows of the transition table that sum to 1."""
+    off, on, bleaching = (
+        out[n] for n in ("emitting_to_dark", "dark_to_emitting", "dark_to_bleached")
+    )
+    stay, dark = out["dark_to_dark"], 1.0 - on.value - bleaching.value
+    return out | {
+        "emitting_to_emitting": Estimate(
+            1.0 - off.value, 1.0 - off.high, 1.0 - off.low, identified=off.identified
+        ),
+        "dark_to_dark": Estimate(
+            dark, min(stay.low, dark), max(stay.high, dark), identified=stay.identified
+        ),
+    }
+
+
+def _unknown(
+    movie: Movie, line: TransferLine, psf: GaussianPSF, rng: np.random.Generator
+) -> dict[str, Estimate]:
+    """What is said of fluorophores that the movie does not show blinking."""
+    sigma = psf.sigma_px(movie.stack.grid.pixel_size_nm)
+    noise = np.sqrt(line.variance)
+    scale = float(4.0 * np.pi * sigma**2 * noise)
+    prior = sample_prior(N_PRIOR, scale, rng)
+    figures = _figures(prior, 1.0, movie.stack)
+    out = {name: _estimate(draws, draws, logarithmic=False) for name, draws in figures.items()}
+    signal = max(float(movie.signal.mean(dtype=np.float64)), 0.0)
+    error = float(np.sqrt(movie.variance_of_mean.mean(dtype=np.float64)))
+    most = 2.0 * signal + 3.0 * error
+    narrow = most <= 0.5 * noise
+    low, high = (float(f * scale) for f in NOISE_FLUX_RANGE)
+    area = float(np.prod(movie.stack.grid.shape))
+    least, typical, largest = (n * area for n in EMITTERS_PER_PX)
+    out |= {
+        "flux": Estimate(scale, low, high, identified=False),
+        "light": Estimate(min(signal, most), 0.0, most, identified=False),
+        "background": Estimate(
+            line.level - signal, line.level - most, line.level, identified=bool(narrow)
+        ),
+        "n_emitters": Estimate(typical, least, largest, identified=False),
+    }
+    return _with_table(out)
+
+
+def _scope(movie: Movie, line: TransferLine, estimates: dict[str, Estimate]) -> Scope:
+    return Scope(
+        pixel_size_nm=movie.stack.grid.pixel_size_nm,
+        n_frames=movie.stack.n_frames,
+        level=line.level,
+        **estimates,
+    )

@@ -93,7 +93,7 @@ class Kinetics:
         trace = 2.0 - e - d - b
         determinant = (1.0 - e) * (1.0 - d - b) - e * d
         root = np.sqrt(np.maximum(trace**2 - 4.0 * determinant, 0.0))
-        return np.asarray(np.maximum(1.0 - 0.5 * (trace + root), 0.0), np.float64)
+        return np.where(b > 0, np.maximum(1.0 - 0.5 * (trace + root), 0.0), 0.0)
 
     def bleached_share(self, n_frames: int) -> F64:
         """Share of the fluorophores that are bleached at the end of a movie."""

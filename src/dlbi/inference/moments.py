@@ -75,6 +75,65 @@ class BlinkingMoments(NamedTuple):
         return float(np.exp((weight * np.log(q)).sum() / weight.sum()))
 
 
+class KnownBlinking(NamedTuple):
+    """Figures of single fluorophores that are known beforehand; None is measured.
+
+    Parameters
+    ----------
+    emitting_to_dark, dark_to_emitting, dark_to_bleached : float or None
+        Probabilities per frame.
+    flux : float or None
+        Mean light of an emitting frame, counts.
+    light_cv : float or None
+        Its coefficient of variation.
+    """
+
+    emitting_to_dark: float | None = None
+    dark_to_emitting: float | None = None
+    dark_to_bleached: float | None = None
+    flux: float | None = None
+    light_cv: float | None = None
+
+    def in_place_of(self, chain: BlinkingChain) -> BlinkingChain:
+        """A chain with the transitions that are known."""
+        off, on, bleaching = (
+            other if known is None else known
+            for known, other in (
+                (self.emitting_to_dark, chain.emitting_to_dark),
+                (self.dark_to_emitting, chain.dark_to_emitting),
+                (self.dark_to_bleached, chain.dark_to_bleached),
+            )
+        )
+        return BlinkingChain(off, min(on, 1.0 - bleaching), bleaching)
+
+
+NOTHING_KNOWN = KnownBlinking()
+
+
+def starting_chain(
+    moments: BlinkingMoments,
+    chain: BlinkingChain,
+    light: NDArray[np.floating],
+    known: KnownBlinking = NOTHING_KNOWN,
+) -> BlinkingChain:
+    """Where learning the blinking starts: the chain with what is measured and what is known.
+
+    Parameters
+    ----------
+    moments : BlinkingMoments
+        Gives the on-fraction unless D→E is known.
+    chain : BlinkingChain
+        Expected blinking.
+    light : ndarray, (T,)
+        Gives the bleaching unless it is known.
+    known : KnownBlinking
+    """
+    start = known.in_place_of(chain)
+    if known.dark_to_emitting is None:
+        start = chain_with(moments.on_fraction(chain.steady_on_fraction), start)
+    return with_bleaching(start, light) if known.dark_to_bleached is None else start
+
+
 def skewness(
     on_fraction: NDArray[np.float64] | float, light_cv: float
 ) -> NDArray[np.float64] | float:

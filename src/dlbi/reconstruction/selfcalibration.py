@@ -42,9 +42,20 @@ UPSCALING, RL_ITERATIONS = 4, 100
 """The density behind the templates is seen through a PSF twice or thrice, so it may be coarse."""
 
 CONFIDENCE = 0.95
-IDENTIFIED_SHARE = 0.25
-"""A figure is identified if its interval is narrower than this share of the prior's: that of the
-logarithm for flux, light, D→E and the number of emitters, which may lie anywhere over decades."""
+_TAILS = (0.5 * (1.0 - CONFIDENCE), 0.5, 0.5 * (1.0 + CONFIDENCE))
+MOST_FACTOR = 3.0
+"""Largest ratio of the ends of the interval of an identified flux, light, D→E or number of
+emitters: figures that may lie anywhere over decades."""
+MOST_WIDTH = {
+    "emitting_to_dark": 0.3,
+    "dark_to_bleached": 0.01,
+    "memory": 0.3,
+    "bleached_share": 0.3,
+    "light_cv": 0.3,
+}
+"""Largest width of the interval of the other figures if they are identified."""
+NOISE_SHARE = 0.25
+"""Largest uncertainty of an identified noise variance, relative to it."""
 
 BLINKING_SIGMA = 4.0
 """Standard errors by which the second cumulant must stand out."""
@@ -159,13 +170,13 @@ def _camera(line: TransferLine, *, lit: bool) -> dict[str, Estimate]:
         law = truncnorm(-line.gain / line.gain_error, np.inf, line.gain, line.gain_error)
         high = float(law.ppf(0.5 * (1.0 + CONFIDENCE)))
     high = max(high, gain)
-    bearable = max(gain, IDENTIFIED_SHARE * line.variance / max(line.span, 1e-30))
+    bearable = max(gain, NOISE_SHARE * line.variance / max(line.span, 1e-30))
     noise_half = half * line.variance_error
     noise = Estimate(
         line.variance,
         max(line.variance - noise_half, 0.0),
         line.variance + noise_half,
-        identified=2.0 * noise_half <= IDENTIFIED_SHARE * line.variance,
+        identified=2.0 * noise_half <= NOISE_SHARE * line.variance,
     )
     return {
         "gain": Estimate(gain, low, high, identified=lit and high - low <= bearable),
@@ -179,8 +190,9 @@ def _blinking(
     """Kinetics, light and number of the fluorophores."""
     signal = max(float(movie.signal.mean(dtype=np.float64)), 0.0)
     after, before = (_figures(k, signal, movie.stack) for k in (posterior, prior))
-    logarithmic = ("dark_to_emitting", "flux", "light", "n_emitters")
-    out = {n: _estimate(after[n], before[n], logarithmic=n in logarithmic) for n in after}
+    out = {name: _estimate(name, after[name], before[name]) for name in after}
+    chosen = after if out["dark_to_emitting"].identified else before
+    stay = np.quantile(1.0 - chosen["dark_to_emitting"] - chosen["dark_to_bleached"], _TAILS)
     light = out["light"]
     narrow = bool(light.high - light.low <= 0.5 * np.sqrt(line.variance))
     out["background"] = Estimate(
@@ -189,7 +201,7 @@ def _blinking(
         line.level - light.low,
         identified=light.identified or narrow,
     )
-    return _with_table(out)
+    return _with_table(out, stay)
 
 
 def _figures(kinetics: Kinetics, signal: float, stack: ImageStack) -> dict[str, F64]:
@@ -201,7 +213,6 @@ def _figures(kinetics: Kinetics, signal: float, stack: ImageStack) -> dict[str, 
         "emitting_to_dark": kinetics.emitting_to_dark,
         "dark_to_emitting": kinetics.dark_to_emitting,
         "dark_to_bleached": kinetics.dark_to_bleached,
-        "dark_to_dark": 1.0 - kinetics.dark_to_emitting - kinetics.dark_to_bleached,
         "memory": kinetics.memory,
         "bleached_share": kinetics.bleached_share(n_frames),
         "flux": kinetics.flux,
@@ -211,34 +222,32 @@ def _figures(kinetics: Kinetics, signal: float, stack: ImageStack) -> dict[str, 
     }
 
 
-def _estimate(posterior: F64, prior: F64, *, logarithmic: bool) -> Estimate:
-    """Median and interval of the posterior, or of the prior where it is not much wider."""
-    tails = [0.5 * (1.0 - CONFIDENCE), 0.5, 0.5 * (1.0 + CONFIDENCE)]
-    low, value, high = np.quantile(posterior, tails).tolist()
-    prior_low, prior_value, prior_high = np.quantile(prior, tails).tolist()
-    if logarithmic:
-        tiny = float(np.finfo(np.float64).tiny)
-        width = np.log(max(high, tiny) / max(low, tiny))
-        prior_width = np.log(max(prior_high, tiny) / max(prior_low, tiny))
-    else:
-        width, prior_width = high - low, prior_high - prior_low
-    if width <= IDENTIFIED_SHARE * prior_width:
+def _estimate(name: str, posterior: F64, prior: F64) -> Estimate:
+    """Median and interval of the posterior, or of the prior where the posterior is too wide."""
+    low, value, high = np.quantile(posterior, _TAILS).tolist()
+    narrow = high - low <= MOST_WIDTH[name] if name in MOST_WIDTH else high <= MOST_FACTOR * low
+    if narrow:
         return Estimate(value, low, high)
-    return Estimate(prior_value, prior_low, prior_high, identified=False)
+    return _prior_estimate(prior)
 
 
-def _with_table(out: dict[str, Estimate]) -> dict[str, Estimate]:
+def _prior_estimate(prior: F64) -> Estimate:
+    low, value, high = np.quantile(prior, _TAILS).tolist()
+    return Estimate(value, low, high, identified=False)
+
+
+def _with_table(out: dict[str, Estimate], stay: F64) -> dict[str, Estimate]:
     """The estimates with rows of the transition table that sum to 1."""
     off, on, bleaching = (
         out[n] for n in ("emitting_to_dark", "dark_to_emitting", "dark_to_bleached")
     )
-    stay, dark = out["dark_to_dark"], 1.0 - on.value - bleaching.value
+    dark = 1.0 - on.value - bleaching.value
     return out | {
         "emitting_to_emitting": Estimate(
             1.0 - off.value, 1.0 - off.high, 1.0 - off.low, identified=off.identified
         ),
         "dark_to_dark": Estimate(
-            dark, min(stay.low, dark), max(stay.high, dark), identified=stay.identified
+            dark, min(float(stay[0]), dark), max(float(stay[2]), dark), identified=on.identified
         ),
     }
 
@@ -252,7 +261,7 @@ def _unknown(
     scale = float(4.0 * np.pi * sigma**2 * noise)
     prior = sample_prior(N_PRIOR, scale, rng)
     figures = _figures(prior, 1.0, movie.stack)
-    out = {name: _estimate(draws, draws, logarithmic=False) for name, draws in figures.items()}
+    out = {name: _prior_estimate(draws) for name, draws in figures.items()}
     signal = max(float(movie.signal.mean(dtype=np.float64)), 0.0)
     error = float(np.sqrt(movie.variance_of_mean.mean(dtype=np.float64)))
     most = 2.0 * signal + 3.0 * error
@@ -268,7 +277,8 @@ def _unknown(
         ),
         "n_emitters": Estimate(typical, least, largest, identified=False),
     }
-    return _with_table(out)
+    stay = np.quantile(1.0 - prior.dark_to_emitting - prior.dark_to_bleached, _TAILS)
+    return _with_table(out, stay)
 
 
 def _scope(movie: Movie, line: TransferLine, estimates: dict[str, Estimate]) -> Scope:

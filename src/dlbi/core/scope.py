@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -14,6 +15,10 @@ SUM_TOLERANCE = 1e-4
 """How far rows of the transition table may be off 1."""
 
 
+Origin = Literal["movie", "bounds", "prior"]
+"""The movie determines a figure, narrows it without determining it, or tells nothing of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A figure with its 95 % interval.
@@ -22,23 +27,27 @@ class Estimate:
     ----------
     value, low, high : float
         Finite, low ≤ value ≤ high.
-    identified : bool
-        False where the movie tells little or nothing; value and interval are then those of the
-        prior.
+    origin : {"movie", "bounds", "prior"}
+        Whether the movie identifies the figure; "bounds" is an interval too wide for that, and
+        "prior" what was believed before.
 
     Raises
     ------
     InputError
-        If they are not finite or not in order.
+        If they are not finite or not in order, or the origin is another word.
     """
 
     value: float
     low: float
     high: float
-    identified: bool = True
+    origin: Origin = "movie"
 
     def __post_init__(self) -> None:
-        """Validate order and finiteness."""
+        """Validate order, finiteness and origin."""
+        if self.origin not in get_args(Origin):
+            raise InputError(
+                f"the origin must be one of {', '.join(get_args(Origin))}, got {self.origin!r}"
+            )
         if not np.isfinite([self.value, self.low, self.high]).all():
             raise InputError(
                 f"value, low and high must be finite, got {self.value}, {self.low}, {self.high}"
@@ -48,6 +57,13 @@ class Estimate:
                 f"the value {self.value:g} must lie in its interval {self.low:g} … {self.high:g}"
             )
 
+    @property
+    def identified(self) -> bool:
+        """Whether the movie determines the figure."""
+        return self.origin == "movie"
+
+
+_REMARKS = {"movie": "", "bounds": "not identified, bounds", "prior": "not identified, prior"}
 
 UNITS = {
     "psf_fwhm_nm": "nm",
@@ -187,7 +203,7 @@ class Scope:
             rows.append(
                 (
                     name, f"{e.value:.4g}", f"{e.low:.3g} … {e.high:.3g}", UNITS[name],
-                    "" if e.identified else "not identified, prior",
+                    _REMARKS[e.origin],
                 )
             )  # fmt: skip
         widths = [max(len(row[k]) for row in rows) for k in range(5)]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from dlbi.core.images import FloatImage, ImageStack
 from dlbi.forward import Projection
 from dlbi.inference.moments import band_product, detrended, sparse
+from dlbi.inference.roughness import light_roughness, rough
 
 MAX_LAG = 6
 """Lags 0 … 6 of the second cumulant."""
@@ -42,7 +43,10 @@ class Fluctuations(NamedTuple):
     third : ndarray, (B, S, len(THIRD_LAGS)), counts³
     light : ndarray, (B, S), counts
         Sums of block mean × contrast of the expected mean.
-    second_norm, third_norm, light_norm : ndarray, (S,)
+    grain : ndarray, (S,), counts
+        Sums of products of the roughness of two block means × template, averaged over all pairs of
+        blocks, so free of noise: what the structure and the discreteness of its fluorophores leave.
+    second_norm, third_norm, light_norm, grain_norm : ndarray, (S,)
         Sums of the squared templates.
     centre : ndarray, (B,)
         Middle of each block, frames.
@@ -53,9 +57,11 @@ class Fluctuations(NamedTuple):
     second: NDArray[np.float64]
     third: NDArray[np.float64]
     light: NDArray[np.float64]
+    grain: NDArray[np.float64]
     second_norm: NDArray[np.float64]
     third_norm: NDArray[np.float64]
     light_norm: NDArray[np.float64]
+    grain_norm: NDArray[np.float64]
     centre: NDArray[np.float64]
     n_frames: int
 
@@ -89,7 +95,7 @@ def measure_fluctuations(
     expected = projection.forward(density)
     contrast = expected - expected.mean(dtype=np.float64).astype(np.float32)
     mean = stack.mean()
-    second_sums, third_sums, light_sums = [], [], []
+    second_sums, third_sums, light_sums, block_roughness = [], [], [], []
     for start in starts:
         frames = stack.load(slice(start, start + length))
         d = detrended(frames)
@@ -98,15 +104,20 @@ def measure_fluctuations(
         second_sums.append(_second_sums(d, second, tiles))
         third_sums.append(_third_sums(d, third, tiles))
         # What the density does not explain of the mean is no change, and a constant no structure.
-        image = frames.mean(axis=0) - mean + expected
+        block_mean = frames.mean(axis=0)
+        block_roughness.append(rough(block_mean))
+        image = block_mean - mean + expected
         light_sums.append(tiles.sum((image - image.mean(dtype=np.float64)) * contrast))
+    grain, grain_norm = _grain_sums(np.array(block_roughness), density, projection)
     return Fluctuations(
         second=np.array(second_sums),
         third=np.array(third_sums),
         light=np.array(light_sums),
+        grain=grain,
         second_norm=_norm(second, tiles),
         third_norm=_norm(third, tiles),
         light_norm=tiles.sum(contrast.astype(np.float64) ** 2),
+        grain_norm=grain_norm,
         centre=np.array(starts) + 0.5 * (length - 1),
         n_frames=length,
     )
@@ -222,3 +233,15 @@ def _third_sums(
             total += product * template
         out.append(tiles.sum(total))
     return np.stack(out, axis=1)
+
+
+def _grain_sums(
+    roughness: NDArray[np.float64], density: FloatImage, projection: Projection
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Roughness that all blocks share × template, and the squared template, each (S,)."""
+    n_blocks, height, width = roughness.shape
+    shared = roughness.sum(axis=0) ** 2 - (roughness**2).sum(axis=0)
+    shared /= n_blocks * (n_blocks - 1)
+    template = light_roughness(density, projection)
+    tiles = Tiles.of((height, width))
+    return tiles.sum(shared * template), tiles.sum(template**2)

@@ -35,6 +35,9 @@ F64 = NDArray[np.float64]
 N_SECOND, N_THIRD = MAX_LAG + 1, len(THIRD_LAGS)
 SECOND = slice(0, N_SECOND)
 THIRD = slice(N_SECOND, N_SECOND + N_THIRD)
+TRENDS = slice(N_SECOND + N_THIRD, N_SECOND + N_THIRD + 2)
+GRAIN = N_SECOND + N_THIRD + 2
+N_STATISTICS = GRAIN + 1
 
 _TINY = float(np.finfo(np.float64).tiny)
 
@@ -56,6 +59,9 @@ class Kinetics:
         blink, above 1 where the background has taken some of the structure.
     trend : ndarray
         Relative change of the illumination over the movie.
+    coarseness : ndarray
+        Roughness of the mean image ÷ that of fluorophores scattered independently over a smooth
+        density: 1 for a smooth structure, more for a rough one.
     """
 
     flux: F64
@@ -65,6 +71,7 @@ class Kinetics:
     log_sd: F64
     blinking_share: F64
     trend: F64
+    coarseness: F64
 
     @property
     def on_fraction(self) -> F64:
@@ -110,9 +117,9 @@ class Statistics(NamedTuple):
 
     Parameters
     ----------
-    values : ndarray, (N_SECOND + N_THIRD + 2,)
+    values : ndarray, (N_STATISTICS,)
         Second cumulants at lags 0 …, counts; third cumulants, counts²; relative change of the
-        light and of the second cumulant from the first block to the last.
+        light and of the second cumulant from the first block to the last; grain, counts.
     covariance : ndarray, (n, n)
         Delete-one jackknife over the units.
     n_units : int
@@ -140,7 +147,7 @@ def statistics_of(found: Fluctuations) -> Statistics:
     -----
     Leaving out single units (a tile in a block) gives the covariance. Whole tiles are left out
     too: where that scatters more, for what all blocks of a tile share, the covariance is scaled
-    up to it.
+    up to it. The grain is a product of blocks and has the scatter of the tiles alone.
     """
     n_blocks, n_tiles = found.light.shape
     whole = np.ones((n_blocks, n_tiles))
@@ -154,9 +161,14 @@ def statistics_of(found: Fluctuations) -> Statistics:
     covariance = jackknife_covariance(np.array(units))
     if n_tiles > 1:
         tiles = jackknife_covariance(np.array([without(slice(None), s) for s in range(n_tiles)]))
-        ratio = np.diag(tiles) / np.maximum(np.diag(covariance), _TINY)
-        scale = np.sqrt(np.maximum(1.0, ratio))
+        units_variance, scale = np.diag(covariance), np.zeros(N_STATISTICS)
+        seen = units_variance > 0
+        seen[GRAIN] = False
+        scale[seen] = np.sqrt(np.maximum(1.0, np.diag(tiles)[seen] / units_variance[seen]))
         covariance = covariance * np.outer(scale, scale)
+        covariance[GRAIN, GRAIN] = tiles[GRAIN, GRAIN]
+    else:
+        covariance[GRAIN, GRAIN] = np.inf
     return Statistics(_reduced(found, whole), covariance, n_blocks * n_tiles)
 
 
@@ -170,11 +182,14 @@ def _reduced(found: Fluctuations, weight: F64) -> F64:
     light = (weight * found.light).sum(axis=1) / np.maximum(weight @ found.light_norm, _TINY)
     at_zero = second[:, 0] / second_norm
     slope = _end_to_end(found.centre)
+    present = weight.any(axis=0)
+    grain = found.grain[present].sum() / max(float(found.grain_norm[present].sum()), _TINY)
     return np.concatenate(
         [
             second.sum(axis=0) / second_norm.sum() / mixing.second_scale,
             third / third_norm / mixing.third_scale,
             [_ratio(slope @ light, light.mean()), _ratio(slope @ at_zero, at_zero.mean())],
+            [grain],
         ]
     )
 
@@ -236,7 +251,7 @@ def block_mixing(n: int) -> BlockMixing:
 
 
 def expected_statistics(kinetics: Kinetics, centre: F64, n_frames: int) -> F64:
-    """Expected `Statistics.values`, (n, N_SECOND + N_THIRD + 2).
+    """Expected `Statistics.values`, (n, N_STATISTICS).
 
     Parameters
     ----------
@@ -250,7 +265,9 @@ def expected_statistics(kinetics: Kinetics, centre: F64, n_frames: int) -> F64:
     -----
     Bleaching at the rate r multiplies what two frames share by about (1 − r)^(lag/2), relative to
     the mean light of the block. The light fades with bleaching and lamp, the second cumulant with
-    bleaching and the lamp squared, which tells the two apart.
+    bleaching and the lamp squared, which tells the two apart. Fluorophores that sit independently
+    of each other on the structure give its mean image the grain of points of light a q, in all
+    blocks alike as long as they live.
     """
     mixing = block_mixing(n_frames)
     flux, q, g = kinetics.flux, kinetics.on_fraction, np.exp(kinetics.log_sd**2)
@@ -272,11 +289,14 @@ def expected_statistics(kinetics: Kinetics, centre: F64, n_frames: int) -> F64:
     light, at_zero = (share * decay + 1.0 - share) * lamp, decay * lamp**2
     slope = _end_to_end(centre)
     trends = [(series @ slope) / series.mean(axis=1) for series in (light, at_zero)]
+    n_blocks = len(centre)
+    both = 2.0 * (alive @ np.arange(n_blocks)) / (n_blocks * (n_blocks - 1))
+    grain = flux * kinetics.blinking_share * q * both / alive.mean(axis=1) * kinetics.coarseness
     return np.concatenate(
         [
             scale * second / mixing.second_scale,
             flux[:, None] * scale * third / mixing.third_scale,
-            np.stack(trends, axis=1),
+            np.stack([*trends, grain], axis=1),
         ],
         axis=1,
     )

@@ -11,14 +11,13 @@ from scipy.ndimage import convolve
 from dlbi.core.images import FloatImage, ImageStack
 from dlbi.forward import Projection
 from dlbi.inference.fluctuations import Tiles, block_plan, jackknife_covariance
-from dlbi.inference.moments import sparse
+from dlbi.inference.roughness import TAPS, light_roughness, rough
 
 F64 = NDArray[np.float64]
 
 N_FITS = 3
 LEAKAGE_ERROR = 0.15
 """Relative error of the roughness that blinking adds."""
-_TAPS = np.outer([1.0, -2.0, 1.0], [1.0, -2.0, 1.0]) / 6.0
 
 
 class TransferLine(NamedTuple):
@@ -72,7 +71,7 @@ def transfer_line(
     tiles = Tiles.of((stack.grid.shape[0] - 2, stack.grid.shape[1] - 2))
     mean = stack.mean().astype(np.float64)
     centre = float(mean.mean())
-    level = convolve(mean, _TAPS**2)[1:-1, 1:-1] - centre
+    level = convolve(mean, TAPS**2)[1:-1, 1:-1] - centre
     leakage = max(contrast, 0.0) * light_roughness(density, projection)
     squares = np.array([_steady_free(stack.load(slice(s, s + length))) for s in starts])
     variance, gain = max(float(squares.mean()), _tiny(squares)), 0.0
@@ -98,21 +97,11 @@ def transfer_line(
     )
 
 
-def light_roughness(density: FloatImage, projection: Projection) -> F64:
-    """Σ_g ρ_g r_g(p)² with the filtered PSF r, (Y − 2, X − 2)."""
-    rows, columns = sparse(projection.rows), sparse(projection.columns)
-    y = rows[:-2] - 2.0 * rows[1:-1] + rows[2:]
-    x = columns[:-2] - 2.0 * columns[1:-1] + columns[2:]
-    squared_y, squared_x = y.multiply(y).tocsr(), x.multiply(x).tocsr()
-    return np.asarray(squared_y @ density @ squared_x.T, np.float64) / 36.0
-
-
 def _steady_free(frames: FloatImage) -> F64:
     """Mean square of the filtered frames without steady light, (Y − 2, X − 2), counts²."""
-    y = frames[:, :-2] - 2.0 * frames[:, 1:-1].astype(np.float64) + frames[:, 2:]
-    rough = (y[:, :, :-2] - 2.0 * y[:, :, 1:-1] + y[:, :, 2:]) / 6.0
-    steady = rough[::2].mean(axis=0) * rough[1::2].mean(axis=0)
-    return np.asarray((rough**2).mean(axis=0) - steady, np.float64)
+    filtered = rough(frames)
+    steady = filtered[::2].mean(axis=0) * filtered[1::2].mean(axis=0)
+    return np.asarray((filtered**2).mean(axis=0) - steady, np.float64)
 
 
 def _tiny(squares: F64) -> float:

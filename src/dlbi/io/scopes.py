@@ -1,7 +1,7 @@
 """Calibrations as TOML files of one fixed form, readable and editable by hand.
 
 A file has the figures of the movie at its head and one table for each estimate with the keys
-``value``, ``low``, ``high`` and ``identified``.
+``value``, ``low``, ``high`` and ``origin``.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ def scope_text(scope: Scope) -> str:
     """The content of the file."""
     lines = [
         f"# Calibration by dlbi {__version__}: value and 95 % interval of each figure.",
-        "# Where identified is false the movie does not tell; the figures are then the prior's.",
+        "# origin: movie (identified), bounds (narrowed, not identified), prior (not identified).",
         f"format = {FORMAT}",
     ]
     lines += [f"{name} = {getattr(scope, name)!r}" for name in _HEAD]
     for name, estimate in scope.estimates():
         lines += ["", f"[{name}]  # {UNITS[name]}"]
-        lines += [f"{key} = {_number(getattr(estimate, key))}" for key in _KEYS]
+        lines += [f"{key} = {_toml(getattr(estimate, key))}" for key in _KEYS]
     return "\n".join(lines) + "\n"
 
 
-def _number(value: float | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(float(value))
+def _toml(value: float | str) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(float(value))
 
 
 def load_scope(path: PathLike) -> Scope:
@@ -95,13 +95,9 @@ def _estimate(table: Any, name: str) -> Estimate:
     if not isinstance(table, Mapping):
         raise FileFormatError(f"{name} must be a table with {', '.join(_KEYS)}, got {table!r}")
     _expect_keys(table, _KEYS, where=f" in [{name}]")
-    if not isinstance(table["identified"], bool):
-        raise FileFormatError(
-            f"identified in [{name}] must be true or false, got {table['identified']!r}"
-        )
     value, low, high = (_real(table[key], f"{key} in [{name}]") for key in _KEYS[:3])
     try:
-        return Estimate(value, low, high, table["identified"])
+        return Estimate(value, low, high, table["origin"])
     except InputError as error:
         raise InputError(f"[{name}]: {error}") from error
 

@@ -20,7 +20,7 @@ from dlbi.core.errors import InputError, ShapeError
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
 from dlbi.core.rng import RngLike, root_seed, stream
-from dlbi.core.scope import Estimate, Scope
+from dlbi.core.scope import Estimate, Origin, Scope
 from dlbi.inference.blinking_posterior import sample_kinetics, sample_prior
 from dlbi.inference.fluctuations import measure_fluctuations
 from dlbi.inference.kinetics import Kinetics, Statistics, statistics_of
@@ -54,6 +54,9 @@ MOST_WIDTH = {
     "light_cv": 0.3,
 }
 """Largest width of the interval of the other figures if they are identified."""
+BOUND_SHARE = 0.6
+"""An interval wider than this share of the prior's, in the logarithm for the former figures, tells
+nothing."""
 NOISE_SHARE = 0.25
 """Largest uncertainty of an identified noise variance, relative to it."""
 
@@ -152,7 +155,7 @@ def _plausible(pixel_size_nm: float) -> tuple[float, float]:
 def _psf(found: PsfEstimate, pixel_size_nm: float) -> Estimate:
     low, high = _plausible(pixel_size_nm)
     if not found.identified:
-        return Estimate(float(np.clip(PRESET_FWHM_NM, low, high)), low, high, identified=False)
+        return Estimate(float(np.clip(PRESET_FWHM_NM, low, high)), low, high, "prior")
     half = float(norm.isf(0.5 * (1.0 - CONFIDENCE))) * found.standard_error_nm
     return Estimate(found.fwhm_nm, found.fwhm_nm - half, found.fwhm_nm + half)
 
@@ -176,12 +179,16 @@ def _camera(line: TransferLine, *, lit: bool) -> dict[str, Estimate]:
         line.variance,
         max(line.variance - noise_half, 0.0),
         line.variance + noise_half,
-        identified=2.0 * noise_half <= NOISE_SHARE * line.variance,
+        _origin(2.0 * noise_half <= NOISE_SHARE * line.variance),
     )
     return {
-        "gain": Estimate(gain, low, high, identified=lit and high - low <= bearable),
+        "gain": Estimate(gain, low, high, _origin(lit and high - low <= bearable)),
         "noise_variance": noise,
     }
+
+
+def _origin(identified: bool) -> Origin:
+    return "movie" if identified else "bounds"
 
 
 def _blinking(
@@ -191,7 +198,7 @@ def _blinking(
     signal = max(float(movie.signal.mean(dtype=np.float64)), 0.0)
     after, before = (_figures(k, signal, movie.stack) for k in (posterior, prior))
     out = {name: _estimate(name, after[name], before[name]) for name in after}
-    chosen = after if out["dark_to_emitting"].identified else before
+    chosen = before if out["dark_to_emitting"].origin == "prior" else after
     stay = np.quantile(1.0 - chosen["dark_to_emitting"] - chosen["dark_to_bleached"], _TAILS)
     light = out["light"]
     narrow = bool(light.high - light.low <= 0.5 * np.sqrt(line.variance))
@@ -199,7 +206,7 @@ def _blinking(
         line.level - light.value,
         line.level - light.high,
         line.level - light.low,
-        identified=light.identified or narrow,
+        "movie" if narrow else light.origin,
     )
     return _with_table(out, stay)
 
@@ -223,17 +230,18 @@ def _figures(kinetics: Kinetics, signal: float, stack: ImageStack) -> dict[str, 
 
 
 def _estimate(name: str, posterior: F64, prior: F64) -> Estimate:
-    """Median and interval of the posterior, or of the prior where the posterior is too wide."""
+    """Median and interval of the posterior, or of the prior where it is hardly wider."""
     low, value, high = np.quantile(posterior, _TAILS).tolist()
-    narrow = high - low <= MOST_WIDTH[name] if name in MOST_WIDTH else high <= MOST_FACTOR * low
-    if narrow:
-        return Estimate(value, low, high)
-    return _prior_estimate(prior)
-
-
-def _prior_estimate(prior: F64) -> Estimate:
-    low, value, high = np.quantile(prior, _TAILS).tolist()
-    return Estimate(value, low, high, identified=False)
+    before = np.quantile(prior, _TAILS).tolist()
+    if name in MOST_WIDTH:
+        width, most, prior_width = high - low, MOST_WIDTH[name], before[2] - before[0]
+    else:
+        width, most, prior_width = (
+            float(np.log(ratio)) for ratio in (high / low, MOST_FACTOR, before[2] / before[0])
+        )
+    if width > BOUND_SHARE * prior_width:
+        return Estimate(before[1], before[0], before[2], "prior")
+    return Estimate(value, low, high, _origin(width <= most))
 
 
 def _with_table(out: dict[str, Estimate], stay: F64) -> dict[str, Estimate]:
@@ -244,10 +252,10 @@ def _with_table(out: dict[str, Estimate], stay: F64) -> dict[str, Estimate]:
     dark = 1.0 - on.value - bleaching.value
     return out | {
         "emitting_to_emitting": Estimate(
-            1.0 - off.value, 1.0 - off.high, 1.0 - off.low, identified=off.identified
+            1.0 - off.value, 1.0 - off.high, 1.0 - off.low, off.origin
         ),
         "dark_to_dark": Estimate(
-            dark, min(float(stay[0]), dark), max(float(stay[2]), dark), identified=on.identified
+            dark, min(float(stay[0]), dark), max(float(stay[2]), dark), on.origin
         ),
     }
 
@@ -261,21 +269,21 @@ def _unknown(
     scale = float(4.0 * np.pi * sigma**2 * noise)
     prior = sample_prior(N_PRIOR, scale, rng)
     figures = _figures(prior, 1.0, movie.stack)
-    out = {name: _prior_estimate(draws) for name, draws in figures.items()}
+    out = {name: _estimate(name, draws, draws) for name, draws in figures.items()}
     signal = max(float(movie.signal.mean(dtype=np.float64)), 0.0)
     error = float(np.sqrt(movie.variance_of_mean.mean(dtype=np.float64)))
     most = 2.0 * signal + 3.0 * error
-    narrow = most <= 0.5 * noise
+    narrow = bool(most <= 0.5 * noise)
     low, high = (float(f * scale) for f in NOISE_FLUX_RANGE)
     area = float(np.prod(movie.stack.grid.shape))
     least, typical, largest = (n * area for n in EMITTERS_PER_PX)
     out |= {
-        "flux": Estimate(scale, low, high, identified=False),
-        "light": Estimate(min(signal, most), 0.0, most, identified=False),
+        "flux": Estimate(scale, low, high, "prior"),
+        "light": Estimate(min(signal, most), 0.0, most, _origin(narrow)),
         "background": Estimate(
-            line.level - signal, line.level - most, line.level, identified=bool(narrow)
+            line.level - min(signal, most), line.level - most, line.level, _origin(narrow)
         ),
-        "n_emitters": Estimate(typical, least, largest, identified=False),
+        "n_emitters": Estimate(typical, least, largest, "prior"),
     }
     stay = np.quantile(1.0 - prior.dark_to_emitting - prior.dark_to_bleached, _TAILS)
     return _with_table(out, stay)

@@ -108,7 +108,9 @@ def measure_fluctuations(
         block_roughness.append(rough(block_mean))
         image = block_mean - mean + expected
         light_sums.append(tiles.sum((image - image.mean(dtype=np.float64)) * contrast))
-    grain, grain_norm = _grain_sums(np.array(block_roughness), density, projection)
+    grain, grain_norm = _grain_sums(
+        np.array(block_roughness), light_roughness(density, projection), tiles
+    )
     return Fluctuations(
         second=np.array(second_sums),
         third=np.array(third_sums),
@@ -236,12 +238,10 @@ def _third_sums(
 
 
 def _grain_sums(
-    roughness: NDArray[np.float64], density: FloatImage, projection: Projection
+    roughness: NDArray[np.float64], template: NDArray[np.float64], tiles: Tiles
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Roughness that all blocks share × template, and the squared template, each (S,)."""
-    n_blocks, height, width = roughness.shape
+    n_blocks = len(roughness)
     shared = roughness.sum(axis=0) ** 2 - (roughness**2).sum(axis=0)
     shared /= n_blocks * (n_blocks - 1)
-    template = light_roughness(density, projection)
-    tiles = Tiles.of((height, width))
     return tiles.sum(shared * template), tiles.sum(template**2)

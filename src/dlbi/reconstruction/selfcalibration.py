@@ -72,6 +72,9 @@ NOISE_FLUX_RANGE = (0.01, 100.0)
 EMITTERS_PER_PX = (0.0, 0.1, 4.4)
 """Least, typical and largest number of fluorophores per camera pixel where nothing is known."""
 
+NO_NOISE = 1e-30
+NOISELESS = "its frames hold no noise; calibration needs raw camera frames"
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -106,6 +109,8 @@ def calibrate(stack: ImageStack, *, rng: RngLike = None, progress: Progress | No
     report = progress or (lambda stage, done, total: None)
     found_psf = estimate_psf(stack)
     movie = measure(stack)
+    if movie.variance.max() <= NO_NOISE:
+        raise InputError(NOISELESS)
     psf, psf_error = _working_psf(found_psf, stack.grid.pixel_size_nm)
     projection = projection_of(stack, psf, UPSCALING)
     density = deconvolve(
@@ -120,7 +125,7 @@ def calibrate(stack: ImageStack, *, rng: RngLike = None, progress: Progress | No
         stack, density, projection, contrast=0.0 if found is None else found.contrast
     )
     if line is None or line.variance <= 0:
-        raise InputError("its frames hold no noise; calibration needs raw camera frames")
+        raise InputError(NOISELESS)
     camera = _camera(line, lit=shows_light(z))
     generator = stream(root_seed(rng), "calibration")
     common = {"psf_fwhm_nm": _psf(found_psf, stack.grid.pixel_size_nm), **camera}
@@ -187,6 +192,12 @@ def _camera(line: TransferLine, *, lit: bool) -> dict[str, Estimate]:
     }
 
 
+def _level_error(movie: Movie, line: TransferLine) -> float:
+    """What noise may do to the mean level, counts."""
+    n_values = movie.stack.n_frames * float(np.prod(movie.stack.grid.shape))
+    return float(norm.isf(0.5 * (1.0 - CONFIDENCE)) * np.sqrt(line.variance / n_values))
+
+
 def _origin(identified: bool) -> Origin:
     return "movie" if identified else "bounds"
 
@@ -205,7 +216,7 @@ def _blinking(
     out["background"] = Estimate(
         line.level - light.value,
         line.level - light.high,
-        line.level - light.low,
+        line.level - light.low + _level_error(movie, line),
         "movie" if narrow else light.origin,
     )
     return _with_table(out, stay)
@@ -279,9 +290,12 @@ def _unknown(
     least, typical, largest = (n * area for n in EMITTERS_PER_PX)
     out |= {
         "flux": Estimate(scale, low, high, "prior"),
-        "light": Estimate(min(signal, most), 0.0, most, _origin(narrow)),
+        "light": Estimate(min(signal, most), 0.0, most, "bounds"),
         "background": Estimate(
-            line.level - min(signal, most), line.level - most, line.level, _origin(narrow)
+            line.level - min(signal, most),
+            line.level - most,
+            line.level + _level_error(movie, line),
+            _origin(narrow),
         ),
         "n_emitters": Estimate(typical, least, largest, "prior"),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit, ndtri
+from scipy.special import expit, logit, ndtr, ndtri
 
 from dlbi.inference.ensemble import sample_ensemble
 from dlbi.inference.fluctuations import Fluctuations
@@ -78,7 +78,7 @@ def _blinking_share(u: F64) -> F64:
     some = 1.0 - ALL_BLINKS
     border = SHARE_MEDIAN * np.exp(-3.0 * SHARE_LOG_SD)
     static = _log_between(LEAST_SHARE, border, u / some)
-    z = ndtri(np.clip((u - some) / ALL_BLINKS, 1e-6, 1.0 - 1e-6))
+    z = ndtri(np.clip((u - some) / ALL_BLINKS, ndtr(-3.0), ndtr(3.0)))
     return np.where(u > some, SHARE_MEDIAN * np.exp(SHARE_LOG_SD * z), static)
 
 

@@ -64,12 +64,12 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_are_told(tmp_path, scope, fault):
     old, new, says = FAULTS[fault]
-    text = scope_text(scope)
-    head, found, tail = text.partition(old if old in text.partition("[gain]")[0] else "[gain]")
-    if found == old:
-        text = head + new + tail
-    else:
-        text = head + (found + tail).replace(old, new, 1)
+    head, table, tail = scope_text(scope).partition("[gain]")
+    in_head = old in head.partition("[psf_fwhm_nm]")[0]
+    head, rest = (head.replace(old, new, 1), table + tail) if in_head else (
+        head, (table + tail).replace(old, new, 1)
+    )  # fmt: skip
+    text = head + rest
     path = tmp_path / "s.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises((InputError, FileFormatError), match=says) as error:

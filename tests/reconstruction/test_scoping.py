@@ -53,8 +53,11 @@ def test_a_given_psf_comes_before_the_scope(movie, scope):
     assert alone.provenance["psf"] == {"fwhm_nm": 400.0, "origin": "scope"}
     assert alone.provenance["noise"] == {"read": -210.0, "gain": 2.0, "least": 15.0}
     assert alone.provenance["scope"]["psf_fwhm_nm"] == 400.0
+    measured = replace(scope, gain=replace(scope.gain, origin="bounds"))
+    own_noise = reconstruct(movie.stack, method="rl", scope=measured, rng=1)
     same = reconstruct(movie.stack, method="rl", psf=GaussianPSF(400.0), rng=1)
-    np.testing.assert_array_equal(same.mean, alone.mean)
+    np.testing.assert_array_equal(same.mean, own_noise.mean)
+    assert same.provenance["noise"] == own_noise.provenance["noise"]
     assert "scope" not in same.provenance
 
 

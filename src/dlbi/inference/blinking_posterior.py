@@ -33,10 +33,9 @@ LOG_SD_RANGE = (0.02, 0.65)
 TREND_RANGE = (-0.3, 0.3)
 FLUX_FACTOR = np.e
 """The flux may miss what contrast and kinetics imply by this factor before the data speak."""
-ALL_BLINKS, SHARE_MEDIAN, SHARE_LOG_SD, LEAST_SHARE = 0.7, 1.08, 0.25, 0.2
+ALL_BLINKS, SHARE_MEDIAN, SHARE_LOG_SD, LEAST_SHARE = 0.7, 1.04, 0.1, 0.2
 """With the odds of 7 to 3 all light blinks, and its share is off 1 only by the error of the
-background (log-normal); otherwise it may be anything down to a fifth."""
-
+background (log-normal, simulations); otherwise it may be anything down to a fifth."""
 COARSENESS_RANGE, GRAIN_MODEL_ERROR = (0.8, 300.0), 0.15
 """Uniform in the logarithm: the grain bounds the light of a fluorophore from above and tells no
 more. In simulations most structures have 1 … 20, small rings and spots up to 220."""

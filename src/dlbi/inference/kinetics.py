@@ -55,8 +55,8 @@ class Kinetics:
     log_sd : ndarray
         Standard deviation of the logarithm of the light of an emitting frame.
     blinking_share : ndarray
-        Blinking light ÷ light above the estimated background: below 1 where some light does not
-        blink, above 1 where the background has taken some of the structure.
+        Blinking light ÷ light above the estimated background where the structure is bright: below
+        1 where some light does not blink, above 1 where the background has taken some.
     trend : ndarray
         Relative change of the illumination over the movie.
     coarseness : ndarray

@@ -66,6 +66,10 @@ BLINKING_SIGMA = 4.0
 UNKNOWN_PSF_ERROR = 0.3
 """Relative error of a PSF that the movie does not identify."""
 
+LIGHT_MEDIAN, LIGHT_LOG_SD = 1.05, 0.15
+"""Share of the blinking light in the whole field relative to its share in the bright parts, which
+suffer less from the error of the background (log-normal, simulations)."""
+
 N_PRIOR = 20_000
 NOISE_FLUX_RANGE = (0.01, 100.0)
 """Flux in a movie that does not blink, in units of an emission whose peak equals the noise."""
@@ -134,7 +138,7 @@ def calibrate(stack: ImageStack, *, rng: RngLike = None, progress: Progress | No
     posterior = sample_kinetics(found, fluctuations, generator, psf_error=psf_error)
     report("posterior", 1, 1)
     prior = sample_prior(N_PRIOR, found.contrast, generator)
-    return _scope(movie, line, common | _blinking(movie, line, posterior, prior))
+    return _scope(movie, line, common | _blinking(movie, line, posterior, prior, generator))
 
 
 def _blinks(found: Statistics) -> bool:
@@ -203,11 +207,15 @@ def _origin(identified: bool) -> Origin:
 
 
 def _blinking(
-    movie: Movie, line: TransferLine, posterior: Kinetics, prior: Kinetics
+    movie: Movie,
+    line: TransferLine,
+    posterior: Kinetics,
+    prior: Kinetics,
+    rng: np.random.Generator,
 ) -> dict[str, Estimate]:
     """Kinetics, light and number of the fluorophores."""
     signal = max(float(movie.signal.mean(dtype=np.float64)), 0.0)
-    after, before = (_figures(k, signal, movie.stack) for k in (posterior, prior))
+    after, before = (_figures(k, signal, movie.stack, rng) for k in (posterior, prior))
     out = {name: _estimate(name, after[name], before[name]) for name in after}
     chosen = before if out["dark_to_emitting"].origin == "prior" else after
     stay = np.quantile(1.0 - chosen["dark_to_emitting"] - chosen["dark_to_bleached"], _TAILS)
@@ -222,10 +230,13 @@ def _blinking(
     return _with_table(out, stay)
 
 
-def _figures(kinetics: Kinetics, signal: float, stack: ImageStack) -> dict[str, F64]:
+def _figures(
+    kinetics: Kinetics, signal: float, stack: ImageStack, rng: np.random.Generator
+) -> dict[str, F64]:
     """Draws of everything that is reported."""
     n_frames = stack.n_frames
-    light = signal * kinetics.blinking_share
+    error = LIGHT_LOG_SD * rng.standard_normal(kinetics.flux.size)
+    light = signal * kinetics.blinking_share * LIGHT_MEDIAN * np.exp(error)
     area = float(np.prod(stack.grid.shape))
     return {
         "emitting_to_dark": kinetics.emitting_to_dark,
@@ -279,7 +290,7 @@ def _unknown(
     noise = np.sqrt(line.variance)
     scale = float(4.0 * np.pi * sigma**2 * noise)
     prior = sample_prior(N_PRIOR, scale, rng)
-    figures = _figures(prior, 1.0, movie.stack)
+    figures = _figures(prior, 1.0, movie.stack, rng)
     out = {name: _estimate(name, draws, draws) for name, draws in figures.items()}
     signal = max(float(movie.signal.mean(dtype=np.float64)), 0.0)
     error = float(np.sqrt(movie.variance_of_mean.mean(dtype=np.float64)))

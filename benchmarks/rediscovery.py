@@ -32,7 +32,7 @@ from dlbi.simulation.presets import camera, custom, peak_share
 from dlbi.simulation.scene import Scene
 from dlbi.simulation.structures import draw
 
-FIRST_SEED = 60_000
+FIRST_SEED = 70_000
 KINDS = (
     "filaments", "bundles", "mesh", "er", "rings", "points", "asters", "domains", "mitochondria",
     "chromatin",

@@ -11,6 +11,7 @@ from dlbi.inference.fluctuations import Fluctuations
 from dlbi.inference.kinetics import (
     N_STATISTICS,
     SECOND,
+    THIRD,
     Kinetics,
     Statistics,
     expected_statistics,
@@ -87,6 +88,16 @@ def test_an_uncertain_psf_forgives_a_wrong_scale_only():
     values[1] += 0.2 * values[0]
     sure, unsure = (log_likelihood(found, values[None], e)[0] for e in (0.0, 0.1))
     assert unsure == pytest.approx(sure, abs=3.0)
+
+
+def test_a_wider_psf_scales_third_cumulants_by_its_fourth_power():
+    """5 % wider than told with an error of 10 %: half a standard error in all cumulants."""
+    found = exact(truth(), 0.001)
+    values = found.values.copy()
+    values[SECOND] *= 1.1
+    values[THIRD] *= 1.2
+    loss = -log_likelihood(found, values[None], 0.1)[0]
+    assert 0.0 < loss < 0.2
 
 
 def test_statistics_without_an_error_are_left_out():

@@ -103,6 +103,26 @@ def test_loss_is_the_decay_of_the_chain():
     assert kinetics(0.6, 0.3).loss[0] == 0.0
 
 
+@pytest.mark.parametrize("bleaching", [0.005, 0.02])
+def test_bleaching_within_a_block_changes_the_cumulants_as_told(bleaching):
+    """Against the exact covariance of a dying population, within 2 % of its value at lag 0."""
+    n, chain = 25, kinetics(0.4, 0.2, bleaching)
+    alive = np.array([[0.6, 0.4], [0.2, 0.8 - bleaching]])
+    values, vectors = np.linalg.eig(alive.T)
+    state = np.abs(vectors[:, np.argmax(values)])
+    state /= state.sum()
+    on = np.array([(state @ np.linalg.matrix_power(alive, t))[0] for t in range(n)])
+    stay = np.array([np.linalg.matrix_power(alive, t)[0, 0] for t in range(n)])
+    t, u = np.indices((n, n))
+    covariance = on[np.minimum(t, u)] * stay[np.abs(t - u)] - on[t] * on[u]
+    q = trend_residual(n)
+    mixed = q @ covariance @ q / on.mean()
+    exact = np.array([np.trace(mixed, offset=k) for k in range(MAX_LAG + 1)])
+    exact /= block_mixing(n).second_scale
+    found = expected_statistics(chain, CENTRE, n)[0, SECOND]
+    np.testing.assert_allclose(found, exact, atol=0.02 * exact[0])
+
+
 def test_bleaching_and_lamp_are_told_apart():
     dying, dimming = kinetics(bleaching=0.002), kinetics(trend=-0.1)
     for chain, power in ((dying, 1.0), (dimming, 2.0)):

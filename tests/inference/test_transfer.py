@@ -8,6 +8,7 @@ import pytest
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.microscope import Camera
+from dlbi.core.optics import GaussianPSF
 from dlbi.core.photophysics import BlinkingChain
 from dlbi.inference.fluctuations import measure_fluctuations
 from dlbi.inference.kinetics import statistics_of
@@ -78,6 +79,23 @@ def test_blinking_is_no_noise():
     assert measured.noise.gain > 0.5
     assert abs(line.gain) < 4.0 * line.gain_error
     assert line.gain_error < 0.15
+
+
+def test_steady_spots_are_no_noise():
+    """Spots of 0.8 px that never blink are rougher than the noise of 10 counts."""
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:32, :32]
+    image = np.full((32, 32), 100.0)
+    for cy, cx in rng.uniform(4.0, 28.0, (12, 2)):
+        image += 150.0 * np.exp(-0.5 * ((y - cy) ** 2 + (x - cx) ** 2) / 0.8**2)
+    frames = (image + rng.normal(0.0, 10.0, (100, 32, 32))).astype(np.float32)
+    stack = ImageStack(frames, GRID)
+    projection = projection_of(stack, GaussianPSF(300.0), 2)
+    dark = np.zeros(projection.fine.shape, np.float32)
+    line = transfer_line(stack, dark, projection, contrast=0.0)
+    assert abs(line.gain) < 4.0 * line.gain_error < 0.6
+    assert line.variance == pytest.approx(100.0, abs=4.0 * line.variance_error)
+    assert line.variance_error < 3.0
 
 
 def test_counts_scale_the_line(light):

@@ -121,7 +121,8 @@ def calibrate(stack: ImageStack, *, rng: RngLike = None, progress: Progress | No
         movie, projection, n_iterations=RL_ITERATIONS, progress=partial(report, "deconvolution")
     )
     z = light_z(movie.signal, movie.variance_of_mean, psf.sigma_px(stack.grid.pixel_size_nm))
-    fluctuations = measure_fluctuations(stack, density, projection) if shows_light(z) else None
+    lit = shows_light(z)
+    fluctuations = measure_fluctuations(stack, density, projection) if lit else None
     found = None if fluctuations is None else statistics_of(fluctuations)
     if found is None or not _blinks(found):
         fluctuations, found = None, None
@@ -130,7 +131,7 @@ def calibrate(stack: ImageStack, *, rng: RngLike = None, progress: Progress | No
     )
     if line is None or line.variance <= 0:
         raise InputError(NOISELESS)
-    camera = _camera(line, lit=shows_light(z))
+    camera = _camera(line, lit=lit)
     generator = stream(root_seed(rng), "calibration")
     common = {"psf_fwhm_nm": _psf(found_psf, stack.grid.pixel_size_nm), **camera}
     if found is None or fluctuations is None:
@@ -214,7 +215,8 @@ def _blinking(
     rng: np.random.Generator,
 ) -> dict[str, Estimate]:
     """Kinetics, light and number of the fluorophores."""
-    signal = max(float(movie.signal.mean(dtype=np.float64)), 0.0)
+    least = 1e-6 * np.sqrt(line.variance)
+    signal = max(float(movie.signal.mean(dtype=np.float64)), float(least))
     after, before = (_figures(k, signal, movie.stack, rng) for k in (posterior, prior))
     out = {name: _estimate(name, after[name], before[name]) for name in after}
     chosen = before if out["dark_to_emitting"].origin == "prior" else after

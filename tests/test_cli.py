@@ -43,9 +43,12 @@ CONTRACT = {
         "STRUCTURE", "--out", "--frames", "--upscaling", "--pixel-size", "--preset",
         "--preparation", "--size", "--emitters", "--seed", "--overwrite",
     ],
+    "calibrate": [
+        "MOVIE", "--out", "--pixel-size", "--roi", "--frames", "--seed", "--overwrite",
+    ],
     "reconstruct": [
-        "MOVIE", "--out", "--method", "--guide", "--model", "--pixel-size", "--psf-fwhm", "--roi",
-        "--frames", "--quality", "--start", "--seed", "--workers", "--overwrite",
+        "MOVIE", "--out", "--method", "--guide", "--model", "--pixel-size", "--psf-fwhm", "--scope",
+        "--roi", "--frames", "--quality", "--start", "--seed", "--workers", "--overwrite",
     ],
     "train": ["CONFIG.toml", "--out", "--resume", "--workers"],
     "evaluate": [
@@ -164,7 +167,8 @@ HEAVY = {
 def test_help_needs_none_of_the_heavy_modules():
     code = (
         "import sys; from dlbi.cli import main; main(['reconstruct', '--help']); "
-        "main(['train', '--help']); print(*sys.modules, file=sys.stderr)"
+        "main(['train', '--help']); main(['calibrate', '--help']); "
+        "print(*sys.modules, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stderr.split())
@@ -220,6 +224,7 @@ def test_usage_errors_are_one_line(tmp_path, refusal):
         "--seed": ["simulate", "rings", "--out", out, "--seed", -1],
         "--frames": ["simulate", "rings", "--out", out, "--frames", "many"],
         "--pixel-size": ["reconstruct", movie, "--out", out, "--pixel-size", "big"],
+        "'--seed'": ["calibrate", movie, "--out", out, "--seed", "x"],
     }
     for says, arguments in cases.items():
         line = refusal(tmp_path, *arguments)
@@ -311,7 +316,7 @@ BAD_MOVIES = {
     ("command", "kind"),
     [
         (command, kind)
-        for command in ("reconstruct", "evaluate")
+        for command in ("reconstruct", "evaluate", "calibrate")
         for kind in BAD_MOVIES
         if (command, kind) != ("evaluate", "tiny field")
     ],
@@ -322,6 +327,9 @@ def test_bad_movies(tmp_path, refusal, command, kind):
     write(movie)
     if command == "reconstruct":
         arguments = [movie, "--out", tmp_path / "sr.tif", "--pixel-size", 160, "--method", "rl"]
+    elif command == "calibrate":
+        arguments = [movie, "--out", tmp_path / "scope.toml", "--pixel-size", 160]
+        says = "needs at least 24 frames of 12×12" if kind == "tiny field" else says
     else:
         sr = save_image(tmp_path / "sr.tif", np.eye(192, dtype="f4"), PixelGrid((192, 192), 20.0))
         arguments = [sr, "--movie", movie, "--pixel-size", 160]

@@ -118,7 +118,7 @@ def test_commands_of_the_documents_exist(command, capsys):
     known = capsys.readouterr().out
     for option in re.findall(r"--[\w-]+", arguments):
         assert f" {option} " in known
-    for config in re.findall(r"\S+\.toml", arguments):
+    for config in re.findall(r"configs/\S+\.toml", arguments):
         assert (ROOT / config).exists()
 
 

@@ -17,10 +17,11 @@ from dlbi.core.grid import PixelGrid
 from dlbi.io.images import save_image
 
 EXPECTED = {
-    "__version__", "DlbiError", "DlbiWarning", "Emitters", "GaussianPSF", "ImageStack",
-    "PixelGrid", "Reconstruction", "Reconstructor", "StructureImage", "draw_structure", "evaluate",
-    "load_emitters", "load_network", "load_reconstruction", "load_stack", "load_structure",
-    "presets", "reconstruct", "reconstructor", "save", "simulate", "squirrel",
+    "__version__", "DlbiError", "DlbiWarning", "Emitters", "Estimate", "GaussianPSF", "ImageStack",
+    "PixelGrid", "Reconstruction", "Reconstructor", "Scope", "StructureImage", "calibrate",
+    "draw_structure", "evaluate", "load_emitters", "load_network", "load_reconstruction",
+    "load_scope", "load_stack", "load_structure", "presets", "reconstruct", "reconstructor", "save",
+    "simulate", "squirrel",
 }  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def test_import_is_light_and_names_load_on_first_use():
 
 
 def test_functions_are_not_shadowed_by_subpackages():
-    for name in ("simulate", "reconstruct", "evaluate", "squirrel"):
+    for name in ("simulate", "calibrate", "reconstruct", "evaluate", "squirrel"):
         assert callable(getattr(dlbi, name))
 
 

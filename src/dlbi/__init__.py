@@ -20,14 +20,18 @@ if TYPE_CHECKING:
     from dlbi.core.images import Reconstructor as Reconstructor
     from dlbi.core.images import StructureImage as StructureImage
     from dlbi.core.optics import GaussianPSF as GaussianPSF
+    from dlbi.core.scope import Estimate as Estimate
+    from dlbi.core.scope import Scope as Scope
     from dlbi.evaluation.image import score_truth
     from dlbi.evaluation.squirrel import score_movie
     from dlbi.io.images import load_structure as load_structure
     from dlbi.io.reconstructions import load_reconstruction as load_reconstruction
     from dlbi.io.saving import save as save
+    from dlbi.io.scopes import load_scope as load_scope
     from dlbi.io.stacks import load_stack as load_stack
     from dlbi.io.tables import load_emitters as load_emitters
     from dlbi.learning.network import load_network as load_network
+    from dlbi.reconstruction import calibrate as calibrate
     from dlbi.reconstruction import reconstruct as reconstruct
     from dlbi.reconstruction import reconstructor as reconstructor
     from dlbi.simulation import presets as presets
@@ -40,17 +44,21 @@ _HOMES = {
     "DlbiError": "dlbi.core.errors:DlbiError",
     "DlbiWarning": "dlbi.core.errors:DlbiWarning",
     "Emitters": "dlbi.core.emitters:Emitters",
+    "Estimate": "dlbi.core.scope:Estimate",
     "GaussianPSF": "dlbi.core.optics:GaussianPSF",
     "ImageStack": "dlbi.core.images:ImageStack",
     "PixelGrid": "dlbi.core.grid:PixelGrid",
     "Reconstruction": "dlbi.core.images:Reconstruction",
     "Reconstructor": "dlbi.core.images:Reconstructor",
+    "Scope": "dlbi.core.scope:Scope",
     "StructureImage": "dlbi.core.images:StructureImage",
+    "calibrate": "dlbi.reconstruction:calibrate",
     "draw_structure": "dlbi.simulation.structures:draw",
     "evaluate": "dlbi.evaluation.image:score_truth",
     "load_emitters": "dlbi.io.tables:load_emitters",
     "load_network": "dlbi.learning.network:load_network",
     "load_reconstruction": "dlbi.io.reconstructions:load_reconstruction",
+    "load_scope": "dlbi.io.scopes:load_scope",
     "load_stack": "dlbi.io.stacks:load_stack",
     "load_structure": "dlbi.io.images:load_structure",
     "presets": "dlbi.simulation.presets:",

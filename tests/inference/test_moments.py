@@ -12,11 +12,13 @@ from dlbi.core.photophysics import BlinkingChain
 from dlbi.forward import Projection
 from dlbi.inference.moments import (
     BlinkingMoments,
-    _detrended,
+    KnownBlinking,
     _third_moment_factor,
     blinking_moments,
     chain_with,
+    detrended,
     skewness,
+    starting_chain,
     with_bleaching,
 )
 
@@ -215,5 +217,27 @@ def test_third_cumulant_is_unbiased_after_detrending(n):
     """Skewed independent noise in 60 000 pixels: |z| of the mean third moment ≤ 4.5."""
     noise = np.random.default_rng(n).exponential(size=(n, 250, 240)).astype(np.float32)
     noise += np.linspace(0, 5, n, dtype=np.float32)[:, None, None]
-    third = (_detrended(noise).astype(np.float64) ** 3).sum(axis=0) / _third_moment_factor(n)
+    third = (detrended(noise).astype(np.float64) ** 3).sum(axis=0) / _third_moment_factor(n)
     assert abs(third.mean() - 2.0) < 4.5 * third.std() / np.sqrt(third.size)
+
+
+def test_what_is_known_takes_the_place_of_what_is_measured():
+    preset = BlinkingChain(0.79, 0.305, 0.005)
+    moments = BlinkingMoments(50.0, float(skewness(0.1, CV)), 0.01, CV)
+    light = BlinkingChain(0.79, 0.305, 0.02).on_fraction(200)
+    measured = starting_chain(moments, preset, light)
+    assert measured == with_bleaching(chain_with(moments.on_fraction(0.305 / 1.095), preset), light)
+    assert starting_chain(moments, preset, light, KnownBlinking(0.4, 0.2, 0.001)) == BlinkingChain(
+        0.4, 0.2, 0.001
+    )
+    off = starting_chain(moments, preset, light, KnownBlinking(emitting_to_dark=0.4))
+    assert off.emitting_to_dark == 0.4
+    assert off.steady_on_fraction == pytest.approx(measured.steady_on_fraction)
+    assert off.dark_to_bleached > 0.005
+    steady = starting_chain(moments, preset, light, KnownBlinking(dark_to_bleached=0.0))
+    assert steady.dark_to_bleached == 0.0
+
+
+def test_a_known_row_of_the_table_stays_possible():
+    known = KnownBlinking(dark_to_emitting=0.99, dark_to_bleached=0.05)
+    assert known.in_place_of(BlinkingChain(0.5, 0.3)).dark_to_emitting == 0.95

@@ -66,6 +66,7 @@ class Settings:
     upscaling: int
     pixel_size_nm: float
     psf_fwhm_nm: float | None
+    scope: str | None
     guide: str | None
     model: str | None
     roi_xywh: tuple[int, int, int, int] | None
@@ -110,6 +111,12 @@ def reconstruct(
         typer.Option(metavar="NM", help="Camera pixel in the sample, if the file does not say."),
     ] = None,
     psf_fwhm: PsfFwhm = None,
+    scope: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="scope.toml", help="What dlbi calibrate found, in place of measuring it."
+        ),
+    ] = None,
     roi: Annotated[
         str | None, typer.Option(metavar="X,Y,W,H", help="Region in camera pixels.")
     ] = None,
@@ -150,16 +157,18 @@ def reconstruct(
         reconstruction_paths,
         save_reconstruction,
     )
+    from dlbi.io.scopes import load_scope
     from dlbi.io.stacks import load_stack
     from dlbi.learning.network import load_network
 
-    check_distinct(reconstruction_paths(out).every(), [movie, guide, model])
+    check_distinct(reconstruction_paths(out).every(), [movie, guide, model, scope])
     check_reconstruction_writable(out, overwrite=overwrite)
     with naming("--psf-fwhm"):
         psf = None if psf_fwhm is None else GaussianPSF(psf_fwhm)
     if model is not None and method not in (Method.DLBI, Method.NETWORK):
         raise InputError(f"--model is for dlbi and network; method {method} has no network")
     network = None if model is None else load_network(model)
+    calibrated = None if scope is None else load_scope(scope)
     started = datetime.now(UTC)
     whole = load_stack(movie, pixel_size_nm=pixel_size)
     taken = check_frames(run, whole.n_frames, movie)
@@ -173,6 +182,7 @@ def reconstruct(
         upscaling=UPSCALING,
         pixel_size_nm=stack.grid.pixel_size_nm,
         psf_fwhm_nm=psf_fwhm,
+        scope=None if scope is None else scope.name,
         guide=None if guide is None else guide.name,
         model=None if model is None else model.name,
         roi_xywh=region,
@@ -189,6 +199,7 @@ def reconstruct(
             stack,
             method=method,
             psf=psf,
+            scope=calibrated,
             guide=guide_image,
             model=network,
             quality=quality,
@@ -201,7 +212,7 @@ def reconstruct(
     if "psf" in sr.provenance:
         print(_describe_psf(sr.provenance["psf"]))
     record: dict[str, Any] = describe(
-        inputs=[path for path in (movie, guide, model) if path is not None],
+        inputs=[path for path in (movie, guide, model, scope) if path is not None],
         command=context.obj,
         config=settings,
         seed=seed,

@@ -75,6 +75,65 @@ class BlinkingMoments(NamedTuple):
         return float(np.exp((weight * np.log(q)).sum() / weight.sum()))
 
 
+class KnownBlinking(NamedTuple):
+    """Figures of single fluorophores that are known beforehand; None is measured.
+
+    Parameters
+    ----------
+    emitting_to_dark, dark_to_emitting, dark_to_bleached : float or None
+        Probabilities per frame.
+    flux : float or None
+        Mean light of an emitting frame, counts.
+    light_cv : float or None
+        Its coefficient of variation.
+    """
+
+    emitting_to_dark: float | None = None
+    dark_to_emitting: float | None = None
+    dark_to_bleached: float | None = None
+    flux: float | None = None
+    light_cv: float | None = None
+
+    def in_place_of(self, chain: BlinkingChain) -> BlinkingChain:
+        """A chain with the transitions that are known."""
+        off, on, bleaching = (
+            other if known is None else known
+            for known, other in (
+                (self.emitting_to_dark, chain.emitting_to_dark),
+                (self.dark_to_emitting, chain.dark_to_emitting),
+                (self.dark_to_bleached, chain.dark_to_bleached),
+            )
+        )
+        return BlinkingChain(off, min(on, 1.0 - bleaching), bleaching)
+
+
+NOTHING_KNOWN = KnownBlinking()
+
+
+def starting_chain(
+    moments: BlinkingMoments,
+    chain: BlinkingChain,
+    light: NDArray[np.floating],
+    known: KnownBlinking = NOTHING_KNOWN,
+) -> BlinkingChain:
+    """Where learning the blinking starts: the chain with what is measured and what is known.
+
+    Parameters
+    ----------
+    moments : BlinkingMoments
+        Gives the on-fraction unless D→E is known.
+    chain : BlinkingChain
+        Expected blinking.
+    light : ndarray, (T,)
+        Gives the bleaching unless it is known.
+    known : KnownBlinking
+    """
+    start = known.in_place_of(chain)
+    if known.dark_to_emitting is None:
+        start = chain_with(moments.on_fraction(chain.steady_on_fraction), start)
+    return with_bleaching(start, light) if known.dark_to_bleached is None else start
+
+
 def skewness(
     on_fraction: NDArray[np.float64] | float, light_cv: float
 ) -> NDArray[np.float64] | float:
@@ -164,11 +223,11 @@ def _templates(
     density: FloatImage, projection: Projection
 ) -> tuple[list[FloatImage], list[FloatImage]]:
     """Σ_g ρ_g h_g(p) h_g(p′) and Σ_g ρ_g h_g(p) h_g(p′) h_g(p″) for the pixels combined."""
-    rows, columns = _sparse(projection.rows), _sparse(projection.columns)
+    rows, columns = sparse(projection.rows), sparse(projection.columns)
     up, down, left, right = rows[:-1], rows[1:], columns[:-1], columns[1:]
 
     def seen(along_y: list[csr_array], along_x: list[csr_array]) -> FloatImage:
-        y, x = _product(along_y), _product(along_x)
+        y, x = band_product(along_y), band_product(along_x)
         return np.asarray(y @ density @ x.T, np.float32)
 
     second = [seen([rows, rows], [left, right]), seen([up, down], [columns, columns])]
@@ -183,7 +242,7 @@ def _block_cumulants(
     frames: FloatImage, second: list[FloatImage], third: list[FloatImage]
 ) -> tuple[float, float]:
     """Least-squares second and third cumulant of one block, in units of the templates."""
-    d = _detrended(frames)
+    d = detrended(frames)
     # A change common to the whole field is illumination, not blinking.
     d -= d.mean(axis=(1, 2), keepdims=True)
     pairs = [
@@ -203,12 +262,16 @@ def _block_cumulants(
 
 def _third_moment_factor(n: int) -> float:
     """Σ Q³ over all entries of Q, the projection that removes mean and linear trend."""
+    return float((trend_residual(n) ** 3).sum())
+
+
+def trend_residual(n: int) -> NDArray[np.float64]:
+    """The projection that removes mean and linear trend from n values, (n, n)."""
     design = np.stack([np.ones(n), np.linspace(-1.0, 1.0, n)], axis=1)
-    q = np.eye(n) - design @ np.linalg.pinv(design)
-    return float((q**3).sum())
+    return np.asarray(np.eye(n) - design @ np.linalg.pinv(design), np.float64)
 
 
-def _detrended(frames: FloatImage) -> FloatImage:
+def detrended(frames: FloatImage) -> FloatImage:
     """Frames without the mean and the linear trend of each pixel: bleaching is no blinking."""
     n = len(frames)
     time = np.linspace(-1.0, 1.0, n, dtype=np.float32)
@@ -223,7 +286,8 @@ def _slope(measured: list[FloatImage], template: list[FloatImage]) -> float:
     return top / bottom if bottom > 0 else 0.0
 
 
-def _sparse(matrix: BandedMatrix) -> csr_array:
+def sparse(matrix: BandedMatrix) -> csr_array:
+    """A projection along one axis as a sparse matrix."""
     n_rows, band = matrix.values.shape
     columns = matrix.first[:, None] + np.arange(band)
     ends = np.arange(n_rows + 1) * band
@@ -232,7 +296,8 @@ def _sparse(matrix: BandedMatrix) -> csr_array:
     )
 
 
-def _product(factors: list[csr_array]) -> csr_array:
+def band_product(factors: list[csr_array]) -> csr_array:
+    """Entry by entry product of sparse matrices."""
     out = factors[0]
     for factor in factors[1:]:
         out = out.multiply(factor).tocsr()

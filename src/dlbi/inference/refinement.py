@@ -15,7 +15,12 @@ from dlbi.core.emitters import Emitters
 from dlbi.core.images import FloatImage
 from dlbi.core.photophysics import BlinkingChain
 from dlbi.forward import Projection
-from dlbi.inference.moments import BlinkingMoments, chain_with, with_bleaching
+from dlbi.inference.moments import (
+    NOTHING_KNOWN,
+    BlinkingMoments,
+    KnownBlinking,
+    starting_chain,
+)
 from dlbi.inference.posterior import PosteriorMaps
 from dlbi.inference.resampling import resampled_density
 from dlbi.inference.sampler import Prior, Sampler
@@ -113,6 +118,7 @@ def refine(
     chain: BlinkingChain,
     schedule: Schedule,
     seed: int,
+    known: KnownBlinking = NOTHING_KNOWN,
     n_workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Refinement:
@@ -132,6 +138,8 @@ def refine(
         Expected blinking; the transition table is learnt around it.
     schedule : Schedule
     seed : int
+    known : KnownBlinking
+        Taken in place of what the moments and the decay of the light tell.
     n_workers : int
         Threads; the result does not depend on it.
     progress : callable, optional
@@ -144,9 +152,8 @@ def refine(
     emitters: K = light / (flux · on-fraction), with the flux from the second cumulant.
     """
     shape = _prior_shape(guide)
-    scale = _Scale(float(guide.sum()), moments, MAX_EMITTERS_PER_PX * movie[0].size)
-    start = chain_with(moments.on_fraction(chain.steady_on_fraction), chain)
-    start = with_bleaching(start, movie.sum(axis=(1, 2), dtype=np.float64))
+    scale = _Scale(float(guide.sum()), moments, MAX_EMITTERS_PER_PX * movie[0].size, known.flux)
+    start = starting_chain(moments, chain, movie.sum(axis=(1, 2), dtype=np.float64), known)
     prior = scale.prior(shape, start, float(start.on_fraction(len(movie)).mean()))
     sampler = Sampler(
         movie, np.float32(1.0) / noise_variance, projection=projection, prior=prior,
@@ -198,9 +205,10 @@ class _Scale:
     light: float
     moments: BlinkingMoments
     most: float
+    known_flux: float | None = None
 
     def prior(self, shape: FloatImage, chain: BlinkingChain, on_fraction: float) -> Prior:
-        flux = self.moments.flux(chain.steady_on_fraction)
+        flux = self.known_flux or self.moments.flux(chain.steady_on_fraction)
         n = self.light / (flux * on_fraction) if flux > 0 else np.inf
         if n > self.most:
             n = self.most

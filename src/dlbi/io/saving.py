@@ -7,15 +7,17 @@ from pathlib import Path
 from dlbi.core.emitters import Emitters
 from dlbi.core.errors import InputError
 from dlbi.core.images import ImageStack, Reconstruction, StructureImage
+from dlbi.core.scope import Scope
 from dlbi.io.files import PathLike
 from dlbi.io.images import save_image
 from dlbi.io.movies import save_stack
 from dlbi.io.reconstructions import save_reconstruction
+from dlbi.io.scopes import save_scope
 from dlbi.io.tables import save_emitters
 
 
 def save(
-    result: Reconstruction | ImageStack | StructureImage | Emitters,
+    result: Reconstruction | ImageStack | StructureImage | Emitters | Scope,
     path: PathLike,
     *,
     overwrite: bool = False,
@@ -23,11 +25,12 @@ def save(
     """Write a result in the format of its kind; it appears under its name when complete.
 
     A `Reconstruction` becomes an OME-TIFF of the mean with its siblings, an `ImageStack` an
-    OME-TIFF movie, a `StructureImage` an OME-TIFF image, `Emitters` a ThunderSTORM table (.csv).
+    OME-TIFF movie, a `StructureImage` an OME-TIFF image, `Emitters` a ThunderSTORM table (.csv),
+    a `Scope` a TOML file.
 
     Parameters
     ----------
-    result : Reconstruction, ImageStack, StructureImage or Emitters
+    result : Reconstruction, ImageStack, StructureImage, Emitters or Scope
     path : path
         Main file.
     overwrite : bool
@@ -54,7 +57,9 @@ def save(
             return [save_image(path, result.density, result.grid, overwrite=overwrite)]
         case Emitters():
             return [save_emitters(path, result, overwrite=overwrite)]
+        case Scope():
+            return [save_scope(path, result, overwrite=overwrite)]
     raise InputError(
         f"{path}: a {type(result).__name__} has no file format; save a Reconstruction, ImageStack, "
-        "StructureImage or Emitters"
+        "StructureImage, Emitters or Scope"
     )

@@ -72,18 +72,20 @@ class Movie:
         return frames
 
 
-def measure(stack: ImageStack) -> Movie:
-    """Mean, camera noise and background of a movie."""
+def measure(stack: ImageStack, noise: NoiseModel | None = None) -> Movie:
+    """Mean, camera noise, unless it is given, and background of a movie."""
     mean = stack.mean()
-    noise = fit_noise(stack)
+    noise = fit_noise(stack) if noise is None else noise
     variance_of_mean = noise.variance(mean) / np.float32(stack.n_frames)
     return Movie(stack, mean, noise, estimate_background(stack, mean, variance_of_mean))
 
 
-def psf_of(stack: ImageStack, psf: GaussianPSF | None) -> tuple[GaussianPSF, dict[str, Any]]:
+def psf_of(
+    stack: ImageStack, psf: GaussianPSF | None, *, origin: str = "given"
+) -> tuple[GaussianPSF, dict[str, Any]]:
     """The PSF given, measured from the movie or, with a warning, of the preset; and its origin."""
     if psf is not None:
-        return psf, {"fwhm_nm": psf.fwhm_nm, "origin": "given"}
+        return psf, {"fwhm_nm": psf.fwhm_nm, "origin": origin}
     found = estimate_psf(stack)
     if found.identified:
         return GaussianPSF(found.fwhm_nm), {

@@ -19,6 +19,7 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage, ImageStack, Reconstruction, Reconstructor
 from dlbi.core.optics import GaussianPSF
 from dlbi.core.rng import RngLike, root_seed
+from dlbi.core.scope import Scope
 from dlbi.forward import Projection
 from dlbi.inference.classical import mean_image, sofi2
 from dlbi.inference.fusion import product_of_experts, same_relative_std, std_of_experts
@@ -40,6 +41,7 @@ from dlbi.reconstruction.measurement import (
 )
 from dlbi.reconstruction.prior import disagreement, look, report_disagreement
 from dlbi.reconstruction.sampling import sample
+from dlbi.reconstruction.scoping import Given, given_by
 
 METHODS = ("dlbi", "network", "bayes", "rl", "sofi", "mean")
 """Network and Bayesian refinement (the paper), the network alone, Bayesian refinement alone,
@@ -72,6 +74,7 @@ def reconstruct(
     *,
     method: str = "dlbi",
     psf: GaussianPSF | None = None,
+    scope: Scope | None = None,
     guide: FloatImage | None = None,
     model: Network | None = None,
     quality: str = "standard",
@@ -91,6 +94,10 @@ def reconstruct(
     psf : GaussianPSF, optional
         Measured from the movie if not given; where the movie does not show it, the mEos3.2 preset
         is taken with a warning.
+    scope : Scope, optional
+        What `calibrate` found, on this movie or another of the same microscope. Its identified
+        figures are taken in place of measuring: PSF (unless `psf` is given), camera noise,
+        blinking, flux and brightness of the fluorophores. The background is always measured.
     guide : ndarray, (Y·upscaling, X·upscaling), optional
         Non-negative first guess of the structure for `bayes` and `rl`. Without it both start from
         a flat image; `dlbi` makes its own with the network.
@@ -133,19 +140,24 @@ def reconstruct(
             f"(×{upscaling} of the movie), got shape {guide.shape}"
         )
     record: dict[str, Any] = {"method": method, "seed": root_seed(rng), "upscaling": upscaling}
+    given = given_by(scope, stack)
+    if given.record is not None:
+        record["scope"] = given.record
     network = (model or load_network()) if method in LEARNED else None
-    movie = measure(stack)
+    movie = measure(stack, given.noise)
     record["noise"] = movie.noise._asdict()
     if method in ("mean", "sofi"):
         image = mean_image(movie.mean, movie.background.haze, upscaling)
         if method == "sofi":
             image = _with_light_of(image, sofi2(stack, upscaling))
         return Reconstruction(image, fine, background=movie.background.haze, provenance=record)
-    psf, record["psf"] = psf_of(stack, psf)
+    psf, record["psf"] = (
+        psf_of(stack, given.psf, origin="scope") if psf is None else psf_of(stack, psf)
+    )
     projection = projection_of(stack, psf, upscaling)
     report = progress or _silent
-    given = None if guide is None else with_margin(guide, projection)
-    density = deconvolve(movie, projection, start=given, progress=partial(report, "guide"))
+    first = None if guide is None else with_margin(guide, projection)
+    density = deconvolve(movie, projection, start=first, progress=partial(report, "guide"))
     record |= {"guided": guide is not None, "rl_iterations": RL_ITERATIONS}
     if method == "rl":
         image = without_margin(density, projection)
@@ -176,7 +188,7 @@ def reconstruct(
             prior = None
     return _refined(
         movie, prior, density, projection, p_dark(z, upscaling), record,
-        schedule=schedule, n_workers=n_workers, report=report,
+        schedule=schedule, given=given, n_workers=n_workers, report=report,
     )  # fmt: skip
 
 
@@ -198,6 +210,7 @@ def _refined(
     record: dict[str, Any],
     *,
     schedule: Schedule,
+    given: Given,
     n_workers: int,
     report: Progress,
 ) -> Reconstruction:
@@ -210,7 +223,7 @@ def _refined(
     sampled = sample(
         movie, density, projection,
         schedule=schedule, seed=record["seed"], n_workers=n_workers,
-        progress=partial(report, "sampling"),
+        known=given.blinking, progress=partial(report, "sampling"),
     )  # fmt: skip
     record |= sampled.record | {"schedule": asdict(schedule)}
     if prior is None:

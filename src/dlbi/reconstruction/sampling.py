@@ -16,7 +16,7 @@ from dlbi.core.photophysics import BlinkingChain
 from dlbi.core.rng import derived_seed
 from dlbi.forward import Projection
 from dlbi.inference.fusion import density_bandwidth
-from dlbi.inference.moments import blinking_moments
+from dlbi.inference.moments import NOTHING_KNOWN, KnownBlinking, blinking_moments
 from dlbi.inference.refinement import Schedule, refine
 from dlbi.reconstruction.measurement import MARGIN_PX, Movie
 from dlbi.tiling import Region, plan, scale
@@ -65,6 +65,7 @@ def sample(
     seed: int,
     n_workers: int,
     progress: Callable[[int, int], None],
+    known: KnownBlinking = NOTHING_KNOWN,
 ) -> Sampled:
     """Sample the fluorophores of a movie under a guide density (paper 2.3).
 
@@ -79,11 +80,14 @@ def sample(
         The result depends on the seed only.
     progress : callable
         Called with (done, total) sweeps.
+    known : KnownBlinking
+        Blinking and light that are not to be measured.
     """
     camera = projection.camera
     f = round(camera.pixel_size_nm / projection.fine.pixel_size_nm)
     fine = camera.refine(f)
-    moments = blinking_moments(movie.stack, guide, projection, light_cv=LIGHT_CV)
+    light_cv = LIGHT_CV if known.light_cv is None else known.light_cv
+    moments = blinking_moments(movie.stack, guide, projection, light_cv=light_cv)
     density, std = np.zeros(fine.shape, np.float32), np.zeros(fine.shape, np.float32)
     p_empty = np.ones(fine.shape, np.float32)
     tiles = plan(camera.shape, max_px=MAX_TILE_VOXELS // movie.stack.n_frames, halo_px=TILE_HALO_PX)
@@ -95,7 +99,7 @@ def sample(
         result = refine(
             movie.frames(tile.outer), movie.variance[tile.outer],
             expected, moments, projection.crop(tile.outer),
-            chain=PRESET_CHAIN, schedule=schedule,
+            chain=PRESET_CHAIN, known=known, schedule=schedule,
             seed=seed if len(tiles) == 1 else derived_seed(seed, *tile.index),
             n_workers=n_workers,
             progress=partial(_report_tile, progress, n, len(tiles)),

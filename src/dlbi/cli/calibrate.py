@@ -1,0 +1,77 @@
+"""`dlbi calibrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dlbi.cli.arguments import (
+    Overwrite,
+    Seed,
+    check_distinct,
+    check_frames,
+    naming,
+    parse_frames,
+    parse_roi,
+)
+from dlbi.cli.console import progress_report
+
+
+def calibrate(
+    movie: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MOVIE", help="TIFF of any kind, folder of frames, .npy or OME-Zarr."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="scope.toml", help="Figures, for reconstruct --scope.")
+    ],
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(metavar="NM", help="Camera pixel in the sample, if the file does not say."),
+    ] = None,
+    roi: Annotated[
+        str | None, typer.Option(metavar="X,Y,W,H", help="Region in camera pixels.")
+    ] = None,
+    frames: Annotated[
+        str | None, typer.Option(metavar="A:B", help="Frames A … B − 1, counted from 0.")
+    ] = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Estimate PSF, camera noise and blinking from a movie.
+
+    Every figure has a 95 % interval. What the movie does not tell is said to be not identified;
+    its interval is then what was believed before.
+    """
+    region = None if roi is None else parse_roi(roi)
+    run = parse_frames(frames) if frames is not None else (0, None)
+
+    from dlbi.core.rng import root_seed
+    from dlbi.io.files import check_writable
+    from dlbi.io.scopes import SCOPE_SUFFIXES, save_scope
+    from dlbi.io.stacks import load_stack
+
+    check_distinct([out], [movie])
+    check_writable(out, overwrite=overwrite, suffixes=SCOPE_SUFFIXES)
+    whole = load_stack(movie, pixel_size_nm=pixel_size)
+    taken = check_frames(run, whole.n_frames, movie)
+    with naming(movie):
+        stack = whole.select(taken, region)
+    seed = root_seed(seed)
+    height, width = stack.grid.shape
+    print(
+        f"{movie}: {stack.n_frames} frames of {width}×{height} px of "
+        f"{stack.grid.pixel_size_nm:g} nm; seed {seed}",
+        flush=True,
+    )
+
+    from dlbi.reconstruction.selfcalibration import calibrate as run_calibration
+
+    with naming(movie), progress_report() as progress:
+        scope = run_calibration(stack, rng=seed, progress=progress)
+    print(scope)
+    print(f"wrote {save_scope(out, scope, overwrite=overwrite)}")

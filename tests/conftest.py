@@ -1,0 +1,31 @@
+"""A calibration with round figures, for every test that needs one."""
+
+from __future__ import annotations
+
+import pytest
+
+from dlbi.core.scope import Estimate, Scope
+
+
+@pytest.fixture(scope="session")
+def scope() -> Scope:
+    return Scope(
+        pixel_size_nm=160.0,
+        n_frames=200,
+        level=150.0,
+        psf_fwhm_nm=Estimate(400.0, 390.0, 410.0),
+        gain=Estimate(2.0, 1.9, 2.1),
+        noise_variance=Estimate(90.0, 85.0, 95.0),
+        background=Estimate(120.0, 110.0, 125.0),
+        light=Estimate(30.0, 25.0, 40.0),
+        emitting_to_emitting=Estimate(0.2, 0.1, 0.3),
+        emitting_to_dark=Estimate(0.8, 0.7, 0.9),
+        dark_to_emitting=Estimate(0.3, 0.2, 0.4),
+        dark_to_dark=Estimate(0.69, 0.6, 0.8),
+        dark_to_bleached=Estimate(0.01, 0.0, 0.02),
+        memory=Estimate(-0.1, -0.2, 0.0),
+        bleached_share=Estimate(0.5, 0.4, 0.6),
+        flux=Estimate(80.0, 40.0, 200.0, "bounds"),
+        light_cv=Estimate(0.25, 0.2, 0.3),
+        n_emitters=Estimate(500.0, 10.0, 9000.0, "prior"),
+    )

@@ -55,7 +55,8 @@ def simulate(
         typer.Argument(
             metavar="STRUCTURE",
             help="Image file (TIFF, PNG, JPEG), or one of: filaments, bundles, mesh, er, rings, "
-            "points, line_pairs, sketch, texture, haze, mitochondria, chromatin, star.",
+            "points, line_pairs, sketch, texture, haze, mitochondria, chromatin, star, asters, "
+            "domains, mixed.",
         ),
     ],
     out: Annotated[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter
@@ -18,17 +20,23 @@ OCCUPANCY_WINDOW_PX = 5
 
 
 class PosteriorMaps:
-    """Running mean, variance and occupancy of the emitter density over sweeps.
+    """Running mean, variance and occupancy of the emitter density over the sweeps of one chain.
 
     Parameters
     ----------
     grid : PixelGrid
         Fine grid of the maps.
+    block_px : int
+        Side of the blocks of fine pixels whose light tells whether chains agree (`r_hat`).
     """
 
-    def __init__(self, grid: PixelGrid) -> None:
+    def __init__(self, grid: PixelGrid, block_px: int = 1) -> None:
         self.grid = grid
+        self.block_px = block_px
         self.n_sweeps = 0
+        blocks = tuple(n // block_px for n in grid.shape)
+        self._light = np.zeros(blocks, np.float64)
+        self._light_squares = np.zeros(blocks, np.float64)
         self._sum = np.zeros(grid.shape, np.float64)
         self._squares = np.zeros(grid.shape, np.float64)
         self._occupied = np.zeros(grid.shape, np.int32)
@@ -54,6 +62,9 @@ class PosteriorMaps:
         blurred = gaussian_filter(density, BLUR_SIGMA_PX, mode="constant", truncate=3.0)
         self._sum += blurred
         self._squares += blurred.astype(np.float64) ** 2
+        light = _block_sums(density, self.block_px)
+        self._light += light
+        self._light_squares += light**2
         self._occupied += maximum_filter(present, OCCUPANCY_WINDOW_PX, mode="constant")
         self.n_sweeps += 1
 
@@ -63,8 +74,7 @@ class PosteriorMaps:
 
     def std(self) -> FloatImage:
         """Standard deviation of the density over the sweeps."""
-        mean = self._sum / self.n_sweeps
-        return np.sqrt(np.maximum(self._squares / self.n_sweeps - mean**2, 0.0)).astype(np.float32)
+        return np.sqrt(self._variance()).astype(np.float32)
 
     def p_empty(self) -> FloatImage:
         """Share of sweeps without an emitter in the square around each pixel.
@@ -72,7 +82,71 @@ class PosteriorMaps:
         The share is (empty + ½) / (sweeps + 1), so a finite number of sweeps never claims
         certainty.
         """
-        return (1.0 - (self._occupied + 0.5) / (self.n_sweeps + 1)).astype(np.float32)
+        return _share_empty(self._occupied, self.n_sweeps)
+
+    def _variance(self) -> NDArray[np.float64]:
+        mean = self._sum / self.n_sweeps
+        return np.maximum(self._squares / self.n_sweeps - mean**2, 0.0)
+
+    @classmethod
+    def joint(cls, chains: Sequence[PosteriorMaps]) -> tuple[FloatImage, FloatImage, FloatImage]:
+        """Mean, standard deviation and share of empty sweeps over chains of equal length.
+
+        Notes
+        -----
+        Variance = mean within a chain + between the means of the chains. Sweeps of one chain
+        resemble each other, so a single chain states too little.
+        """
+        means = [chain._sum / chain.n_sweeps for chain in chains]
+        variance = np.mean([chain._variance() for chain in chains], axis=0)
+        if len(chains) > 1:
+            variance += np.var(means, axis=0, ddof=1)
+        occupied = np.sum([chain._occupied for chain in chains], axis=0)
+        n_sweeps = sum(chain.n_sweeps for chain in chains)
+        return (
+            np.mean(means, axis=0).astype(np.float32),
+            np.sqrt(variance).astype(np.float32),
+            _share_empty(occupied, n_sweeps),
+        )
+
+    @classmethod
+    def r_hat(cls, chains: Sequence[PosteriorMaps]) -> NDArray[np.float64]:
+        """How much wider chains spread together than each of them; 1 if they agree.
+
+        Parameters
+        ----------
+        chains : sequence of PosteriorMaps
+            At least two of n ≥ 2 sweeps each.
+
+        Returns
+        -------
+        ndarray, (blocks with light,)
+            √(((n − 1)/n W + B/n) / W) of the light of each block that is brighter than the mean
+            one, W being the variance within the chains and B/n that of their means.
+
+        References
+        ----------
+        Gelman and Rubin 1992, doi:10.1214/ss/1177011136.
+        """
+        n = chains[0].n_sweeps
+        means = np.array([chain._light / n for chain in chains])
+        squares = np.array([chain._light_squares / n for chain in chains])
+        within = np.maximum(squares - means**2, 0.0).mean(axis=0) * n / (n - 1)
+        between = means.var(axis=0, ddof=1)
+        mean = means.mean(axis=0)
+        seen = (mean > mean.mean()) & (within > 0)
+        return np.asarray(np.sqrt((n - 1) / n + between[seen] / within[seen]), np.float64)
+
+
+def _share_empty(n_occupied: NDArray[np.integer], n_sweeps: int) -> FloatImage:
+    return (1.0 - (n_occupied + 0.5) / (n_sweeps + 1)).astype(np.float32)
+
+
+def _block_sums(image: FloatImage, side: int) -> NDArray[np.float64]:
+    h, w = (n // side for n in image.shape)
+    whole = image[: h * side, : w * side].reshape(h, side, w, side)
+    sums: NDArray[np.float64] = whole.sum(axis=(1, 3), dtype=np.float64)
+    return sums
 
 
 @kernel

@@ -51,11 +51,14 @@ class Schedule:
     Parameters
     ----------
     n_sweeps : int
-        Sweeps in all.
+        Sweeps of each chain.
     n_burn_in : int
         First sweeps, not kept; parameters of the prior are learnt here.
     beta : float
         Likelihood temperature; 1 is the exact posterior, less mixes faster.
+    n_chains : int
+        Chains that differ in their random numbers only. Several short ones mix better than one
+        long one, and tell by their differences what a single one cannot know.
     start : {"guide", "resampled"}
         Where the first emitters are: as dense as the guide, or resampled from it as in the paper
         (`resampled_density`).
@@ -63,13 +66,14 @@ class Schedule:
 
     n_sweeps: int = 60
     n_burn_in: int = 20
+    n_chains: int = 1
     beta: float = 0.7
     start: str = "guide"
 
 
 @dataclass(frozen=True, slots=True)
 class Refinement:
-    """Posterior of the fluorophores of one movie.
+    """Posterior of the fluorophores of one movie as one chain sees it.
 
     Parameters
     ----------
@@ -122,7 +126,7 @@ def refine(
     n_workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Refinement:
-    """Sample fluorophores, their blinking and the parameters they share.
+    """One chain: sample fluorophores, their blinking and the parameters they share.
 
     Parameters
     ----------
@@ -160,7 +164,7 @@ def refine(
         beta=schedule.beta, seed=seed,
         start=resampled_density(guide) if schedule.start == "resampled" else None,
     )  # fmt: skip
-    maps = PosteriorMaps(projection.camera.refine(sampler.factor))
+    maps = PosteriorMaps(projection.camera.refine(sampler.factor), sampler.factor)
     ramp = _temperatures(sampler, guide, projection, schedule)
     matrices, n_live = [], []
     with ThreadPoolExecutor(n_workers) if n_workers > 1 else nullcontext() as executor:

@@ -51,8 +51,8 @@ LEARNED = ("dlbi", "network")
 
 QUALITIES = {
     "preview": Schedule(n_sweeps=20, n_burn_in=10),
-    "standard": Schedule(n_sweeps=60, n_burn_in=20),
-    "best": Schedule(n_sweeps=150, n_burn_in=30),
+    "standard": Schedule(n_sweeps=40, n_burn_in=15, n_chains=2),
+    "best": Schedule(n_sweeps=60, n_burn_in=20, n_chains=4),
 }
 
 GUIDED_ITERATIONS = 20

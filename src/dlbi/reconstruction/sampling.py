@@ -15,9 +15,15 @@ from dlbi.core.images import FloatImage
 from dlbi.core.photophysics import BlinkingChain
 from dlbi.core.rng import derived_seed
 from dlbi.forward import Projection
+from dlbi.inference.chains import run_chains
 from dlbi.inference.fusion import density_bandwidth
-from dlbi.inference.moments import NOTHING_KNOWN, KnownBlinking, blinking_moments
-from dlbi.inference.refinement import Schedule, refine
+from dlbi.inference.moments import (
+    NOTHING_KNOWN,
+    BlinkingMoments,
+    KnownBlinking,
+    blinking_moments,
+)
+from dlbi.inference.refinement import Refinement, Schedule, refine
 from dlbi.reconstruction.measurement import MARGIN_PX, Movie
 from dlbi.tiling import Region, plan, scale
 
@@ -27,8 +33,9 @@ PRESET_CHAIN = BlinkingChain(0.79, 0.305, 0.005)
 LIGHT_CV = 0.3
 """Coefficient of variation of the light of single emitting frames that is assumed."""
 
-MAX_TILE_VOXELS = 100_000_000
-"""Pixels × frames sampled at once; about 3 GB with all that goes with them."""
+MAX_TILE_VOXELS = 50_000_000
+"""Pixels × frames sampled at once; about 1.5 GB with all that goes with them, for each chain that
+runs at the same time."""
 
 TILE_HALO_PX = 8
 """Camera pixels around a tile that are sampled but not kept: more than two PSF windows."""
@@ -96,23 +103,25 @@ def sample(
         expected = guide[_fine_with_margin(tile.outer, f)]
         if not expected.any():  # a masked part of the field
             continue
-        result = refine(
-            movie.frames(tile.outer), movie.variance[tile.outer],
-            expected, moments, projection.crop(tile.outer),
-            chain=PRESET_CHAIN, known=known, schedule=schedule,
+        chain = partial(
+            _chain, movie.frames(tile.outer), movie.variance[tile.outer], expected, moments,
+            projection.crop(tile.outer), known, schedule,
+        )  # fmt: skip
+        result = run_chains(
+            chain, schedule.n_chains,
             seed=seed if len(tiles) == 1 else derived_seed(seed, *tile.index),
             n_workers=n_workers,
             progress=partial(_report_tile, progress, n, len(tiles)),
         )  # fmt: skip
         core, inner = scale(tile.core, f), scale(tile.inner, f)
         for whole, part in (
-            (density, result.maps.mean()),
-            (std, result.maps.std()),
-            (p_empty, result.maps.p_empty()),
+            (density, result.density),
+            (std, result.std),
+            (p_empty, result.p_empty),
         ):
             whole[core] = part[inner]
         tables.append(result.emitters.within(camera.crop_region(tile.core)))
-        diagnostics.append(result.diagnostics())
+        diagnostics.append(result.diagnostics)
     emitters = Emitters.concatenate(tables)
     bandwidth = density_bandwidth(emitters, fine.pixel_size_nm)
     density, std = (gaussian_filter(m, bandwidth, mode="nearest") for m in (density, std))
@@ -122,6 +131,25 @@ def sample(
         "tiles": diagnostics,
     }
     return Sampled(density, std, p_empty, emitters, record)
+
+
+def _chain(
+    frames: FloatImage,
+    noise_variance: FloatImage,
+    guide: FloatImage,
+    moments: BlinkingMoments,
+    projection: Projection,
+    known: KnownBlinking,
+    schedule: Schedule,
+    seed: int,
+    n_workers: int,
+    progress: Callable[[int, int], None],
+) -> Refinement:
+    return refine(
+        frames, noise_variance, guide, moments, projection,
+        chain=PRESET_CHAIN, known=known, schedule=schedule, seed=seed, n_workers=n_workers,
+        progress=progress,
+    )  # fmt: skip
 
 
 def _report_tile(

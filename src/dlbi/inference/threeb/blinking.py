@@ -13,8 +13,8 @@ import numpy as np
 from dlbi.core.kernels import F64, kernel
 
 MAX_LOG_RATIO = 300.0
-"""ℓ is clipped to ± this. On and dark follow each other with odds between 0.2 and 1.7, so a frame is
-certain to double precision long before."""
+"""ℓ is clipped to ± this. On and dark follow each other with odds between 0.2 and 1.7, so a frame
+is certain to double precision long before."""
 
 
 def log_evidence_reference(log_ratio: F64, matrix: F64, start: F64) -> float:

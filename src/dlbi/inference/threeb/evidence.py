@@ -30,7 +30,7 @@ def growth_weights(n_steps: int) -> tuple[F64, F64]:
     steps = np.arange(-2, n_steps + 2)
     inverse = -0.5 * GROWTH ** (-2 * GROWTH_EXPONENT / n_steps * steps)
     weights = (-inverse[:-4] + 8 * inverse[1:-3] - 8 * inverse[3:-1] + inverse[4:]) / 12
-    return -0.5 / inverse[1:-3], weights
+    return np.asarray(-0.5 / inverse[1:-3]), np.asarray(weights)
 
 
 @kernel
@@ -115,7 +115,7 @@ def log_evidence(
     Neal 1993, Probabilistic inference using Markov chain Monte Carlo methods, section 6.2.
     """
     variances, weights = growth_weights(n_steps)
-    integral = slow_growth(
+    integral: float = slow_growth(
         key, system, square, variance, burn_in, variances, weights, MATRIX, START
     )
     n_values = n_pixels * system.drive.shape[1]

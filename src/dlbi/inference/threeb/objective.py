@@ -231,7 +231,7 @@ def frame_derivatives(
     )
     images = np.concatenate([image[None], first, second.reshape(16, *image.shape)])
     flat = images.reshape(21, -1)
-    seen = np.einsum("ip,pt->it", flat, data[window].reshape(flat.shape[1], -1))
+    seen = np.einsum("ip,pt->it", flat, data[window].reshape(flat.shape[1], data.shape[2]))
     near = np.flatnonzero(
         ((others.spots[:, [X, Y]] - spot[[X, Y]]) ** 2).sum(axis=1)
         <= FAR * (others.spots[:, RADIUS] ** 2 + spot[RADIUS] ** 2)

@@ -48,7 +48,7 @@ class Field(NamedTuple):
     @property
     def allowed_margin(self) -> int:
         """Pixels that `allowed` reaches beyond the field on each side."""
-        return (self.allowed.shape[0] - self.data.shape[0]) // 2
+        return int(self.allowed.shape[0] - self.data.shape[0]) // 2
 
     @property
     def allowed_area(self) -> int:

@@ -21,10 +21,11 @@ from dlbi.inference.hmm import (
     sample_reference,
 )
 from dlbi.inference.threeb.options import CHAIN, START
-from dlbi.inference.threeb.spots import Profiles, project
+from dlbi.inference.threeb.spots import RADIUS, Profiles, project
 
 NEGLIGIBLE_OVERLAP = 1e-8
-"""Cosine of the angle between two spot images below which they do not see each other."""
+"""Overlap of two spots ÷ product of their norms on the plane below which they do not see each
+other."""
 
 MATRIX = CHAIN.matrix
 
@@ -58,7 +59,8 @@ def system_of(profiles: Profiles, data: F64, drive: F64 | None = None) -> System
         project(profiles, data, drive)
     overlaps = profiles.overlaps()
     own = np.ascontiguousarray(np.diagonal(overlaps))
-    near = overlaps > NEGLIGIBLE_OVERLAP * np.sqrt(np.outer(own, own))
+    norm = profiles.peak * profiles.spots[:, RADIUS] * np.sqrt(np.pi)
+    near = overlaps > NEGLIGIBLE_OVERLAP * np.outer(norm, norm)
     np.fill_diagonal(near, True)
     rows, neighbour = np.nonzero(near)
     ends = np.searchsorted(rows, np.arange(own.size + 1))
@@ -146,7 +148,7 @@ def sweep_reference(
         without = (residual**2).sum(axis=(0, 1))
         with_spot = ((residual - image[:, :, None]) ** 2).sum(axis=(0, 1))
         weights = filter_reference((without - with_spot) / (2 * variance), matrix, start).weights
-        fill_uniform(mix(key, np.uint64(k)), u)
+        fill_uniform(np.uint64(mix(key, np.uint64(k))), u)
         on[k] = sample_reference(weights, matrix, u) == 0
 
 

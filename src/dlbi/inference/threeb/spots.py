@@ -186,8 +186,8 @@ def profiles_of(spots: F64, shape: tuple[int, int], dimensions: int = 1) -> Prof
 def window_of(centre: float, radius: float, size: int) -> tuple[int, int]:
     """First pixel and end of the window of a spot along an axis of `size` pixels; may be empty."""
     half = WINDOW_SIGMAS * radius + WINDOW_EXTRA_PX
-    first = max(0, int(math.ceil(centre - half)))
-    end = min(size, int(math.floor(centre + half)) + 1)
+    first = max(0, math.ceil(centre - half))
+    end = min(size, math.floor(centre + half) + 1)
     return first, max(first, end)
 
 
@@ -209,6 +209,6 @@ def project(profiles: Profiles, data: F64, out: F64) -> None:
 
 def project_reference(profiles: Profiles, data: NDArray[np.float64]) -> F64:
     """Σ_p m_kp D_tp over the whole field in NumPy, (N, T); the reference of `project`."""
-    return np.einsum(
-        "k,ky,kx,yxt->kt", profiles.peak, profiles.rows, profiles.columns, data, optimize=False
+    return np.asarray(
+        np.einsum("k,ky,kx,yxt->kt", profiles.peak, profiles.rows, profiles.columns, data)
     )

@@ -67,7 +67,7 @@ def test_slow_growth_finds_the_sum_over_all_joint_states(variance):
 
 def test_without_spots_it_is_the_density_of_noise_at_half_a_step_before_the_start():
     data = movie()
-    for n_steps in (400, 1000):
+    for n_steps in (800, 2000):
         found = estimate(data, n_steps, 0, spots=np.zeros((0, 4)))
         # ln N at variance 1, with the squared error at 1.25^(−100/n): the stencil's midpoint rule.
         square = (data**2).sum() * 1.25 ** (100 / n_steps)

@@ -115,8 +115,9 @@ def log_evidence(
     Neal 1993, Probabilistic inference using Markov chain Monte Carlo methods, section 6.2.
     """
     variances, weights = growth_weights(n_steps)
-    integral: float = slow_growth(
+    integral = slow_growth(
         key, system, square, variance, burn_in, variances, weights, MATRIX, START
     )
     n_values = n_pixels * system.drive.shape[1]
-    return integral - 0.5 * n_values * math.log(2 * math.pi * variance)
+    constant = 0.5 * n_values * math.log(2 * math.pi * variance)
+    return float(integral - constant)

@@ -66,7 +66,7 @@ def sample_threeb(
 
 
 def expected_minutes(n_pixels: int, n_frames: int, options: ThreeBOptions) -> float:
-    """Roughly how long a run takes on one core of 2025.
+    """Roughly how long a run takes on one core.
 
     Notes
     -----

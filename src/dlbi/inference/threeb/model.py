@@ -208,12 +208,15 @@ class Model:
         The first search of a restart goes against the eigenvector, not along it: the program's.
         """
         objective = self._mobile_objective(base, mobile, self.options.size_samples, "fit", names)
-        first: F64 | None = None
+        start, first = mobile, None
         for restart in range(RESTARTS):
-            mobile = minimise(
-                objective.downhill, mobile, self.limit,
+            found = minimise(
+                objective.downhill, start, self.limit,
                 max_searches=self.options.size_searches, first_gradient=first,
             )  # fmt: skip
+            if not (found[:2] > 0).all():
+                break  # pushed to where there is no spot
+            mobile = found
             if restart == RESTARTS - 1:
                 break
             if not self.movie.is_allowed(mobile[X], mobile[Y]):
@@ -222,7 +225,7 @@ class Model:
             if values[-1] < 0:
                 break
             first = vectors[:, -1]
-            mobile = mobile + RESTART_STEP * first
+            start = mobile + RESTART_STEP * first
         self.counts.try_evaluations += objective.evaluations
         return mobile
 

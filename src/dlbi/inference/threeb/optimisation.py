@@ -56,12 +56,14 @@ def minimise(
     """
     point = np.array(start, np.float64)
     g = gradient(point) if first_gradient is None else np.array(first_gradient, np.float64)
+    known = g if first_gradient is None else None
     direction = -g
     for _ in range(max_searches + 1):
         if not np.isfinite(g).all() or np.abs(g).max() < TOLERANCE:
             break
         if float(direction @ g) < 0:
-            point, new = line_search(gradient, point, direction, limit)
+            point, new = line_search(gradient, point, direction, limit, known)
+            known = new
         else:
             new = g
         factor = float(new @ (new - g)) / float(g @ g)
@@ -70,7 +72,9 @@ def minimise(
     return point
 
 
-def line_search(gradient: Gradient, start: F64, direction: F64, limit: F64) -> tuple[F64, F64]:
+def line_search(
+    gradient: Gradient, start: F64, direction: F64, limit: F64, at_start: F64 | None = None
+) -> tuple[F64, F64]:
     """The point along a direction where the slope vanishes, and the gradient there.
 
     Parameters
@@ -80,6 +84,8 @@ def line_search(gradient: Gradient, start: F64, direction: F64, limit: F64) -> t
     limit : ndarray, (P,)
         Largest change of each coordinate. If F still falls there, that step is taken; where the
         gradient is not finite, half of it is tried.
+    at_start : ndarray, (P,), optional
+        The gradient at the start, if known.
 
     Notes
     -----
@@ -88,11 +94,12 @@ def line_search(gradient: Gradient, start: F64, direction: F64, limit: F64) -> t
     evaluations.
     """
     longest = float((limit / np.maximum(np.abs(direction), 1e-300)).min())
-    seen: dict[float, F64] = {}
+    seen: dict[float, F64] = {} if at_start is None else {0.0: at_start}
 
     def slope(step: float) -> float:
-        g = seen[step] = gradient(start + step * direction)
-        return float(g @ direction)
+        if step not in seen:
+            seen[step] = gradient(start + step * direction)
+        return float(seen[step] @ direction)
 
     at_end = slope(longest)
     for _ in range(MAX_HALVINGS):
@@ -101,17 +108,13 @@ def line_search(gradient: Gradient, start: F64, direction: F64, limit: F64) -> t
         longest *= 0.5
         at_end = slope(longest)
     else:
-        return start, gradient(start)
+        slope(0.0)
+        return start, seen[0.0]
     step = longest
     if at_end > 0:
         if not slope(0.0) < 0:
             # A first direction that was given and does not descend: no root to bracket.
             return start, seen[0.0]
-        # The end that brackets the root was evaluated already: its value is looked up.
-        step = brentq(
-            lambda s: float(seen[s] @ direction) if s in seen else slope(s),
-            0.0, longest, xtol=TOLERANCE * 1e-4 * longest, rtol=TOLERANCE,
-        )  # fmt: skip
-    if step not in seen:
+        step = brentq(slope, 0.0, longest, xtol=TOLERANCE * 1e-4 * longest, rtol=TOLERANCE)
         slope(step)
     return start + step * direction, seen[step]

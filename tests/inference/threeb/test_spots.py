@@ -95,4 +95,9 @@ def test_projections_on_windows_are_those_on_the_whole_field():
     np.testing.assert_allclose(
         project_reference(profiles, data), np.einsum("kyx,yxt->kt", images, data), atol=1e-12
     )
+    np.testing.assert_allclose(profiles.overlaps_of(1), profiles.overlaps()[1], rtol=1e-12)
+    moved = profiles_of(spots, (32, 30))
+    moved.replace(2, profiles_of(spots[:1], (32, 30)))
+    for a, b in zip(moved, profiles_of(spots[[0, 1, 0, 3]], (32, 30)), strict=True):
+        np.testing.assert_array_equal(a, b)
     assert profiles.without(1).spots[:, 0].tolist() == [3.7, 1.0, 4.0]

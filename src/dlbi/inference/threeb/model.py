@@ -14,7 +14,7 @@ from dlbi.inference.threeb.objective import Objective
 from dlbi.inference.threeb.optimisation import minimise
 from dlbi.inference.threeb.options import ThreeBOptions
 from dlbi.inference.threeb.preprocessing import Field
-from dlbi.inference.threeb.sampling import sampled_states, system_of
+from dlbi.inference.threeb.sampling import assembled, sampled_states, system_of
 from dlbi.inference.threeb.spots import Priors, Profiles, X, Y, profiles_of, project
 
 RESTARTS = 10
@@ -118,29 +118,33 @@ class Model:
         axis, sign = ORDERS[(pass_ + iteration) % len(ORDERS)]
         self.spots = self.spots[np.argsort(sign * self.spots[:, axis], kind="stable")]
         data, options = self.movie.data, self.options
-        drive = self._project(self.spots)
+        profiles = self._profiles(self.spots)
+        drive, overlaps = system_of(profiles, data).drive, profiles.overlaps()
         k = 0
         for visit in range(len(self.spots)):
-            profiles = self._profiles(self.spots)
             states = sampled_states(
                 stream_key(self.seed, "pass", iteration, pass_, visit),
-                system_of(profiles, data, drive), self.movie.variance,
+                assembled(profiles, drive, overlaps), self.movie.variance,
                 options.samples, options.burn_in,
             )  # fmt: skip
             objective = self._objective(profiles.without(k), np.delete(states, k, axis=0))
             spot = minimise(
-                objective.downhill, self.spots[k], self.limit, max_searches=options.searches
+                objective.downhill, profiles.spots[k], self.limit, max_searches=options.searches
             )
             self.counts.visits += 1
             self.counts.pass_evaluations += objective.evaluations
             if self.movie.is_allowed(spot[X], spot[Y]):
-                self.spots[k] = spot
-                drive[k] = self._project(self.spots[k : k + 1])[0]
+                alone = self._profiles(spot[None])
+                profiles.replace(k, alone)
+                project(alone, data, drive[k : k + 1])
+                overlaps[k] = overlaps[:, k] = profiles.overlaps_of(k)
                 k += 1
             else:
-                self.spots = np.delete(self.spots, k, axis=0)
+                profiles = profiles.without(k)
                 drive = np.delete(drive, k, axis=0)
+                overlaps = np.delete(np.delete(overlaps, k, axis=0), k, axis=1)
                 self.counts.ejected += 1
+        self.spots = profiles.spots
 
     def try_size(self, iteration: int, attempt: int) -> None:
         """Add or remove a spot if the evidence says so.
@@ -245,11 +249,6 @@ class Model:
     def _profiles(self, spots: F64) -> Profiles:
         height, width, _ = self.movie.data.shape
         return profiles_of(spots, (height, width), self.priors.dimensions)
-
-    def _project(self, spots: F64) -> F64:
-        drive = np.empty((len(spots), self.movie.data.shape[2]))
-        project(self._profiles(spots), self.movie.data, drive)
-        return drive
 
     def frames_on(self) -> F64:
         """Mean number of emitting frames of each spot over newly drawn samples, (N,)."""

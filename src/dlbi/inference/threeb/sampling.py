@@ -52,12 +52,15 @@ class System(NamedTuple):
     overlap: F64
 
 
-def system_of(profiles: Profiles, data: F64, drive: F64 | None = None) -> System:
-    """Projections and overlaps of spots; `drive` if it is known already."""
-    if drive is None:
-        drive = np.empty((profiles.peak.size, data.shape[2]))
-        project(profiles, data, drive)
-    overlaps = profiles.overlaps()
+def system_of(profiles: Profiles, data: F64) -> System:
+    """Projections of a movie (Y, X, T) on spots, and their overlaps."""
+    drive = np.empty((profiles.peak.size, data.shape[2]))
+    project(profiles, data, drive)
+    return assembled(profiles, drive, profiles.overlaps())
+
+
+def assembled(profiles: Profiles, drive: F64, overlaps: F64) -> System:
+    """The system of known projections (N, T) and overlaps (N, N)."""
     own = np.ascontiguousarray(np.diagonal(overlaps))
     norm = profiles.peak * profiles.spots[:, RADIUS] * np.sqrt(np.pi)
     near = overlaps > NEGLIGIBLE_OVERLAP * np.outer(norm, norm)

@@ -165,6 +165,17 @@ class Profiles(NamedTuple):
         """All spots but one."""
         return Profiles(*(np.delete(a, k, axis=0) for a in self))
 
+    def replace(self, k: int, other: Profiles) -> None:
+        """Put the only spot of `other` in the place of spot k."""
+        for mine, new in zip(self, other, strict=True):
+            mine[k] = new[0]
+
+    def overlaps_of(self, k: int) -> F64:
+        """Σ_p m_j m_k of all spots j with spot k, (N,)."""
+        rows = np.einsum("jy,y->j", self.rows, self.rows[k])
+        columns = np.einsum("jx,x->j", self.columns, self.columns[k])
+        return np.asarray(self.peak * self.peak[k] * rows * columns)
+
     def overlaps(self) -> F64:
         """Σ_p m_j m_k over the field, (N, N)."""
         # Sums in a fixed order: the threads of a matrix product would change the last bits.
@@ -179,7 +190,7 @@ def profiles_of(spots: F64, shape: tuple[int, int], dimensions: int = 1) -> Prof
     peak = (b / (s * math.sqrt(2 * math.pi)) ** dimensions)[:, 0]
     rows = np.exp(-0.5 * ((np.arange(shape[0]) - y) / s) ** 2)
     columns = np.exp(-0.5 * ((np.arange(shape[1]) - x) / s) ** 2)
-    return Profiles(np.ascontiguousarray(spots), peak, rows, columns)
+    return Profiles(np.array(spots, np.float64), peak, rows, columns)
 
 
 @kernel

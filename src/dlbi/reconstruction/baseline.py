@@ -51,7 +51,8 @@ def sample_threeb(
     if minutes > LONG_MINUTES:
         warnings.warn(
             f"3b of {width}×{height} px and {stack.n_frames} frames takes some {minutes:.0f} "
-            "minutes, with the square of the area; choose a region with --roi or a lower --quality",
+            "minutes, growing faster than the area; choose a region with --roi, or a lower "
+            "--quality",
             DlbiWarning,
             stacklevel=3,
         )
@@ -74,5 +75,5 @@ def expected_minutes(n_pixels: int, n_frames: int, options: ThreeBOptions) -> fl
     and all states are drawn anew for each spot.
     """
     n = n_pixels / options.pixels_per_spot / 90
-    seconds = n_frames / 200 * (2.5 * n + 2.5 * n**2)
+    seconds = n_frames / 200 * (3.8 * n + 0.8 * n**2)
     return options.iterations * seconds / 60

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dlbi.core.errors import InputError
 from dlbi.inference.threeb.model import Model
 from dlbi.inference.threeb.options import CHAIN, ThreeBOptions
 from dlbi.inference.threeb.preprocessing import preprocess
@@ -51,6 +52,13 @@ def test_first_spots_lie_on_light(movie):
     assert np.ptp(spots[:, 2] - column) > 0.5
     by_light = np.add.reduceat(np.sort(light[row, column])[::-1], [0, 18])
     assert by_light[0] > by_light[1] > 0
+
+
+def test_a_field_that_is_bright_only_at_its_border_has_no_first_spots():
+    frames = np.full((4, 12, 12), 10.0)
+    frames[:, [0, -1]] = frames[:, :, [0, -1]] = 90.0
+    with pytest.raises(InputError, match="brighter than its surroundings"):
+        model(preprocess(frames))
 
 
 def test_passes_move_spots_to_where_they_are(movie):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dlbi.core.errors import InputError
 from dlbi.core.kernels import F32, F64
 from dlbi.core.rng import stream, stream_key
 from dlbi.inference.threeb.evidence import log_evidence
@@ -73,6 +74,11 @@ class Model:
     -----
     The first spots lie where the sum of the movie over time is positive, with a probability
     proportional to it, and have the most likely brightness and radius.
+
+    Raises
+    ------
+    InputError
+        If no pixel is brighter than its surroundings in the mean.
     """
 
     def __init__(
@@ -97,6 +103,8 @@ class Model:
         height, width, _ = data.shape
         n = max(1, round(height * width / self.options.pixels_per_spot))
         weight = np.maximum(data.sum(axis=2), 0.0).ravel()
+        if not weight.any():
+            raise InputError("3b needs something brighter than its surroundings; nothing is")
         pixel = rng.choice(weight.size, size=n, p=weight / weight.sum())
         row, column = np.divmod(pixel, width)
         jitter = rng.uniform(-0.5, 0.5, (n, 2))

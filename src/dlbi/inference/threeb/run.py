@@ -92,8 +92,9 @@ def threeb(
     An outer iteration optimises every spot `passes` times in turn and then tries `tries` times to
     add or remove one. The image holds every spot at the start of every pass, the first included,
     and at the end, equally weighted: 3B is no sampler of positions, and the spread between passes
-    stands for their uncertainty. The time goes with the square of the number of spots, which goes
-    with the area.
+    stands for their uncertainty. Every visit of a spot draws the states of all, so the time grows
+    up to the square of the number of spots: on one core 4.6 s an iteration for 30×30×200 pixels
+    with 90 spots, 28 s for 60×60×200 with 360.
 
     References
     ----------

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ from scipy.ndimage import gaussian_filter
 from dlbi.core.errors import DlbiWarning, InputError, ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
+from dlbi.core.optics import GaussianPSF
 from dlbi.evaluation.image import score_truth
 from dlbi.inference.refinement import Schedule
+from dlbi.inference.threeb import ThreeBOptions
 from dlbi.learning.network import load_network
 from dlbi.learning.symmetry import SYMMETRIES, apply_image
-from dlbi.reconstruction import METHODS, pipeline, reconstruct, reconstructor, sampling
+from dlbi.reconstruction import METHODS, baseline, pipeline, reconstruct, reconstructor, sampling
 from dlbi.reconstruction.measurement import measure
 from dlbi.simulation.movie import simulate
 from dlbi.simulation.presets import custom
@@ -27,6 +30,9 @@ def short_runs():
     """Fewer sweeps: these tests ask what is wired to what, not how good it is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(pipeline.QUALITIES, "preview", Schedule(n_sweeps=12, n_burn_in=6))
+        patch.setitem(baseline.ITERATIONS, "preview", 1)
+        short = partial(ThreeBOptions, passes=2, tries=1, samples=4, size_searches=20)
+        patch.setattr(baseline, "ThreeBOptions", short)
         yield
 
 
@@ -61,11 +67,11 @@ def test_every_method_returns_a_complete_image(movie, method, copying):
     assert result.provenance["method"] == method
     assert result.provenance["seed"] == 5
     uncertain = method in ("dlbi", "network", "bayes")
-    for image in (result.std, result.p_value):
-        assert (image is not None) == uncertain
-        assert not uncertain or (np.isfinite(image).all() and image.min() >= 0)
+    for image, known in ((result.std, uncertain or method == "3b"), (result.p_value, uncertain)):
+        assert (image is not None) == known
+        assert not known or (np.isfinite(image).all() and image.min() >= 0)
     assert not uncertain or result.p_value.max() <= 1
-    assert (result.emitters is not None) == (method in ("dlbi", "bayes"))
+    assert (result.emitters is not None) == (method in ("dlbi", "bayes", "3b"))
     assert ("network" in result.provenance) == (method in LEARNED)
 
 
@@ -80,6 +86,33 @@ def test_images_carry_the_light_of_the_movie(movie, method, copying):
 def test_images_show_the_structure(movie, method, copying):
     result = run(movie, method, model=copying)
     assert np.corrcoef(in_blocks(result.mean), in_blocks(movie.truth(8).density))[0, 1] > 0.5
+
+
+def test_3b_has_the_light_of_the_mean_image_and_records_its_iterations(movie):
+    seen = []
+    result = run(movie, "3b", progress=lambda *step: seen.append(step))
+    assert result.mean.sum() == pytest.approx(run(movie, "mean").mean.sum(), rel=1e-4)
+    assert result.provenance["threeb"]["options"]["iterations"] == 1
+    assert seen == [("3b", n, 3) for n in range(1, 4)]
+    again, other = run(movie, "3b"), run(movie, "3b", rng=6)
+    np.testing.assert_array_equal(again.mean, result.mean)
+    assert again.provenance == result.provenance
+    assert not np.array_equal(other.mean, result.mean)
+
+
+def test_long_runs_of_3b_are_announced(movie, monkeypatch):
+    monkeypatch.setattr(baseline, "LONG_MINUTES", 0.0)
+    with pytest.warns(DlbiWarning, match="3b of 32×32 px and 120 frames takes some 0 minutes"):
+        run(movie, "3b")
+    # Twice the side is four times the spots: four to sixteen times the time.
+    small, large = (baseline.expected_minutes(n, 200, ThreeBOptions()) for n in (900, 3600))
+    assert 4 < large / small < 16
+
+
+def test_3b_of_a_movie_that_shows_nothing_is_refused():
+    even = ImageStack(np.full((6, 16, 16), 100.0, np.float32), PixelGrid((16, 16), 160.0))
+    with pytest.raises(InputError, match="3b needs a movie that shows something"):
+        reconstruct(even, method="3b", psf=GaussianPSF(422.0))
 
 
 def test_bayes_is_closer_to_the_fluorophores_than_richardson_lucy(movie):

@@ -36,6 +36,7 @@ class Method(StrEnum):
     DLBI = "dlbi"
     NETWORK = "network"
     BAYES = "bayes"
+    THREEB = "3b"
     RL = "rl"
     SOFI = "sofi"
     MEAN = "mean"
@@ -92,8 +93,8 @@ def reconstruct(
     method: Annotated[
         Method,
         typer.Option(
-            help="Network and Bayesian inference, either alone, Richardson–Lucy of the mean, "
-            "second-order SOFI, or the mean itself."
+            help="Network and Bayesian inference, either alone, the slow 3B baseline, "
+            "Richardson–Lucy of the mean, second-order SOFI, or the mean itself."
         ),
     ] = Method.DLBI,
     guide: Annotated[
@@ -124,7 +125,7 @@ def reconstruct(
         str | None, typer.Option(metavar="A:B", help="Frames A … B − 1, counted from 0.")
     ] = None,
     quality: Annotated[
-        Quality, typer.Option(help="How long dlbi and bayes sample.")
+        Quality, typer.Option(help="How long dlbi and bayes sample; iterations of 3b.")
     ] = Quality.STANDARD,
     start: Annotated[
         Start,

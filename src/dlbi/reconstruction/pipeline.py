@@ -29,6 +29,7 @@ from dlbi.learning.network import UPSCALING as NETWORK_UPSCALING
 from dlbi.learning.network import Network, load_network
 from dlbi.learning.passes import MIN_SIDE_PX as NETWORK_SIDE_PX
 from dlbi.learning.prediction import Prediction
+from dlbi.reconstruction.baseline import sample_threeb
 from dlbi.reconstruction.measurement import (
     RL_ITERATIONS,
     Movie,
@@ -43,9 +44,9 @@ from dlbi.reconstruction.prior import disagreement, look, report_disagreement
 from dlbi.reconstruction.sampling import sample
 from dlbi.reconstruction.scoping import Given, given_by
 
-METHODS = ("dlbi", "network", "bayes", "rl", "sofi", "mean")
-"""Network and Bayesian refinement (the paper), the network alone, Bayesian refinement alone,
-Richardson–Lucy, second-order SOFI, upscaled mean."""
+METHODS = ("dlbi", "network", "bayes", "3b", "rl", "sofi", "mean")
+"""Network and Bayesian refinement (the paper), the network alone, Bayesian refinement alone, the 3B
+baseline, Richardson–Lucy, second-order SOFI, upscaled mean."""
 
 LEARNED = ("dlbi", "network")
 
@@ -90,7 +91,7 @@ def reconstruct(
     ----------
     stack : ImageStack
         At least 8×8 pixels and 2 frames; 16×16 for the network.
-    method : {"dlbi", "network", "bayes", "rl", "sofi", "mean"}
+    method : {"dlbi", "network", "bayes", "3b", "rl", "sofi", "mean"}
     psf : GaussianPSF, optional
         Measured from the movie if not given; where the movie does not show it, the mEos3.2 preset
         is taken with a warning.
@@ -104,7 +105,7 @@ def reconstruct(
     model : Network, optional
         The network of `dlbi` and `network`; the one that comes with the package if not given.
     quality : {"preview", "standard", "best"}
-        How long `dlbi` and `bayes` sample.
+        How long `dlbi` and `bayes` sample, and how many iterations `3b` makes.
     start : {"guide", "resampled"}
         Where their first emitters are: as dense as the guide, or resampled from it by the paper's
         rule (`dlbi.inference.resampling`).
@@ -120,7 +121,8 @@ def reconstruct(
     Returns
     -------
     Reconstruction
-        `std` and `p_value` from `dlbi`, `network` and `bayes`; `emitters` from `dlbi` and `bayes`.
+        `std` and `p_value` from `dlbi`, `network` and `bayes`; `emitters` from `dlbi` and `bayes`;
+        `std` and `emitters` from `3b`.
 
     Raises
     ------
@@ -154,8 +156,18 @@ def reconstruct(
     psf, record["psf"] = (
         psf_of(stack, given.psf, origin="scope") if psf is None else psf_of(stack, psf)
     )
-    projection = projection_of(stack, psf, upscaling)
     report = progress or _silent
+    if method == "3b":
+        image, std, emitters, done = sample_threeb(
+            stack, psf, mean_image(movie.mean, movie.background.haze, upscaling),
+            quality=quality, upscaling=upscaling, seed=record["seed"],
+            progress=partial(report, "3b"),
+        )  # fmt: skip
+        return Reconstruction(
+            image, fine, std=std, emitters=emitters, background=movie.background.haze,
+            provenance=record | done,
+        )  # fmt: skip
+    projection = projection_of(stack, psf, upscaling)
     first = None if guide is None else with_margin(guide, projection)
     density = deconvolve(movie, projection, start=first, progress=partial(report, "guide"))
     record |= {"guided": guide is not None, "rl_iterations": RL_ITERATIONS}

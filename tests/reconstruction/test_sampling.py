@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from dlbi.core.errors import DlbiWarning
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
@@ -117,6 +120,19 @@ def test_equal_tiles_are_sampled_independently(scene, monkeypatch):
     assert len(result.record["tiles"]) == 6
     assert second["flux"] == pytest.approx(fourth["flux"], rel=0.2)
     assert second["n_live"] != fourth["n_live"]
+
+
+def test_chains_are_joined_and_their_agreement_is_told(scene, whole, monkeypatch):
+    two = run(scene, schedule=replace(SHORT, n_chains=2))
+    assert len(two.record["tiles"][0]["chains"]) == 2
+    assert 0.9 < two.record["r_hat_median"] <= two.record["r_hat_95"]
+    assert "r_hat_median" not in whole.record
+    # The first chain is the one of the same seed alone; the second differs.
+    assert two.record["tiles"][0]["chains"][0] == whole.record["tiles"][0]["chains"][0]
+    assert not np.array_equal(two.density, whole.density)
+    monkeypatch.setattr(sampling, "LARGE_R_HAT", 0.5)
+    with pytest.warns(DlbiWarning, match="chains of the sampler differ"):
+        run(scene, schedule=replace(SHORT, n_chains=2))
 
 
 def test_a_tile_without_light_is_left_out(movie, monkeypatch):

@@ -212,6 +212,11 @@ def reconstruct(
         )
     if "psf" in sr.provenance:
         print(_describe_psf(sr.provenance["psf"]))
+    if "r_hat_median" in sr.provenance:
+        print(
+            f"agreement of the chains: R-hat {sr.provenance['r_hat_median']:.2f} (median), "
+            f"{sr.provenance['r_hat_95']:.2f} (95 % of the bright pixels)"
+        )
     record: dict[str, Any] = describe(
         inputs=[path for path in (movie, guide, model, scope) if path is not None],
         command=context.obj,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from dlbi.core.emitters import Emitters
+from dlbi.core.errors import DlbiWarning
 from dlbi.core.images import FloatImage
 from dlbi.core.photophysics import BlinkingChain
 from dlbi.core.rng import derived_seed
@@ -36,6 +38,9 @@ LIGHT_CV = 0.3
 MAX_TILE_VOXELS = 50_000_000
 """Pixels × frames sampled at once; about 1.5 GB with all that goes with them, for each chain that
 runs at the same time."""
+
+LARGE_R_HAT = 1.2
+"""Median R-hat over the bright camera pixels from which on the user is told."""
 
 TILE_HALO_PX = 8
 """Camera pixels around a tile that are sampled but not kept: more than two PSF windows."""
@@ -129,8 +134,27 @@ def sample(
         "bandwidth_px": bandwidth,
         "blinking_moments": moments._asdict(),
         "tiles": diagnostics,
-    }
+    } | _agreement(diagnostics)
     return Sampled(density, std, p_empty, emitters, record)
+
+
+def _agreement(tiles: list[dict[str, Any]]) -> dict[str, float]:
+    """R-hat of the worst tile, with a warning if the chains have not come together."""
+    worst = {
+        key: max(tile[key] for tile in tiles if key in tile)
+        for key in ("r_hat_median", "r_hat_95")
+        if any(key in tile for tile in tiles)
+    }
+    median = worst.get("r_hat_median", 1.0)
+    if median > LARGE_R_HAT:
+        warnings.warn(
+            f"the chains of the sampler differ more than each of them tells (R-hat {median:.2f} in "
+            "half of the bright pixels); the standard deviation allows for it, --quality best "
+            "samples longer",
+            DlbiWarning,
+            stacklevel=4,
+        )
+    return worst
 
 
 def _chain(

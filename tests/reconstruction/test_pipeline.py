@@ -344,7 +344,7 @@ def test_a_reconstructor_is_movie_and_generator_to_reconstruction(movie):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"method": "srrf"}, InputError, "dlbi, network, bayes, rl, sofi, mean"),
+        ({"method": "srrf"}, InputError, "dlbi, network, bayes, 3b, rl, sofi, mean"),
         ({"quality": "ultra"}, InputError, "preview, standard, best"),
         ({"start": "random"}, InputError, "guide, resampled"),
         ({"upscaling": 0}, InputError, "1…16"),

@@ -23,6 +23,19 @@ PsfFwhm = Annotated[
     typer.Option(metavar="NM", help="Full width at half maximum of the PSF."),
 ]
 
+Movie = Annotated[
+    Path,
+    typer.Argument(metavar="MOVIE", help="TIFF of any kind, folder of frames, .npy or OME-Zarr."),
+]
+PixelSize = Annotated[
+    float | None,
+    typer.Option(metavar="NM", help="Camera pixel in the sample, if the file does not say."),
+]
+Roi = Annotated[str | None, typer.Option(metavar="X,Y,W,H", help="Region in camera pixels.")]
+Frames = Annotated[
+    str | None, typer.Option(metavar="A:B", help="Frames A … B − 1, counted from 0.")
+]
+
 
 def parse_roi(text: str) -> tuple[int, int, int, int]:
     """``X,Y,W,H`` in camera pixels.

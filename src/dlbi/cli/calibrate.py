@@ -8,7 +8,11 @@ from typing import Annotated
 import typer
 
 from dlbi.cli.arguments import (
+    Frames,
+    Movie,
     Overwrite,
+    PixelSize,
+    Roi,
     Seed,
     check_distinct,
     check_frames,
@@ -20,25 +24,13 @@ from dlbi.cli.console import progress_report
 
 
 def calibrate(
-    movie: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MOVIE", help="TIFF of any kind, folder of frames, .npy or OME-Zarr."
-        ),
-    ],
+    movie: Movie,
     out: Annotated[
         Path, typer.Option(metavar="scope.toml", help="Figures, for reconstruct --scope.")
     ],
-    pixel_size: Annotated[
-        float | None,
-        typer.Option(metavar="NM", help="Camera pixel in the sample, if the file does not say."),
-    ] = None,
-    roi: Annotated[
-        str | None, typer.Option(metavar="X,Y,W,H", help="Region in camera pixels.")
-    ] = None,
-    frames: Annotated[
-        str | None, typer.Option(metavar="A:B", help="Frames A … B − 1, counted from 0.")
-    ] = None,
+    pixel_size: PixelSize = None,
+    roi: Roi = None,
+    frames: Frames = None,
     seed: Seed = None,
     overwrite: Overwrite = False,
 ) -> None:

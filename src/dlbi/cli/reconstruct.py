@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlbi.cli.arguments import (
+    Frames,
+    Movie,
     Overwrite,
+    PixelSize,
     PsfFwhm,
+    Roi,
     Seed,
     available_cores,
     check_distinct,
@@ -77,12 +81,7 @@ class Settings:
 
 def reconstruct(
     context: typer.Context,
-    movie: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MOVIE", help="TIFF of any kind, folder of frames, .npy or OME-Zarr."
-        ),
-    ],
+    movie: Movie,
     out: Annotated[
         Path,
         typer.Option(
@@ -107,10 +106,7 @@ def reconstruct(
             metavar="MODEL.onnx", help="Network of dlbi and network, if not the package's own."
         ),
     ] = None,
-    pixel_size: Annotated[
-        float | None,
-        typer.Option(metavar="NM", help="Camera pixel in the sample, if the file does not say."),
-    ] = None,
+    pixel_size: PixelSize = None,
     psf_fwhm: PsfFwhm = None,
     scope: Annotated[
         Path | None,
@@ -118,12 +114,8 @@ def reconstruct(
             metavar="scope.toml", help="What dlbi calibrate found, in place of measuring it."
         ),
     ] = None,
-    roi: Annotated[
-        str | None, typer.Option(metavar="X,Y,W,H", help="Region in camera pixels.")
-    ] = None,
-    frames: Annotated[
-        str | None, typer.Option(metavar="A:B", help="Frames A … B − 1, counted from 0.")
-    ] = None,
+    roi: Roi = None,
+    frames: Frames = None,
     quality: Annotated[
         Quality, typer.Option(help="How long dlbi and bayes sample; iterations of 3b.")
     ] = Quality.STANDARD,

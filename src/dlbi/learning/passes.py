@@ -29,7 +29,7 @@ MIN_SIDE_PX = 16
 
 COMPACT_PASSES, PAPER_PASSES = 8, 50
 COMPACT_TILE_PX, PAPER_TILE_PX = 226 * 226, 128 * 128
-"""Camera pixels computed at once: 0.8 GB and 1 GB for each worker."""
+"""Camera pixels computed at once: 0.6 GB and 1 GB for each worker, beside the images."""
 
 Progress = Callable[[int, int], None]
 """Called with the passes over tiles that are done and those in all."""

@@ -1,10 +1,22 @@
-"""A calibration with round figures, for every test that needs one."""
+"""The program in this process, and a calibration with round figures."""
 
 from __future__ import annotations
 
 import pytest
 
+from dlbi.cli import main
 from dlbi.core.scope import Estimate, Scope
+
+
+@pytest.fixture
+def dlbi(capsys):
+    """The program in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        code = main([str(a) for a in arguments])
+        return code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -59,17 +59,6 @@ CONTRACT = {
 
 
 @pytest.fixture
-def dlbi(capsys):
-    """The program in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        code = main([str(a) for a in arguments])
-        return code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
 def refusal(dlbi):
     """The one line on stderr of a command that must be refused and change no file."""
 

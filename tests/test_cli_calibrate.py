@@ -13,17 +13,6 @@ from dlbi.core.scope import UNITS
 from dlbi.io.scopes import load_scope, save_scope
 
 
-@pytest.fixture
-def dlbi(capsys):
-    """The program in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        code = main([str(a) for a in arguments])
-        return code, *capsys.readouterr()
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated")

@@ -357,6 +357,8 @@ def test_a_reconstructor_is_movie_and_generator_to_reconstruction(movie):
         ({"method": "network", "upscaling": 4}, InputError, "refines 8 times, not 4.*bayes"),
         ({"method": "dlbi", "guide": np.ones((256, 256), np.float32)}, InputError, "bayes or rl"),
         ({"method": "network", "guide": np.ones((256, 256), np.float32)}, InputError, "bayes or"),
+        ({"method": "3b", "guide": np.ones((256, 256), np.float32)}, InputError, "3b has no use"),
+        ({"method": "sofi", "guide": np.ones((256, 256), np.float32)}, InputError, "bayes or rl"),
     ],
 )
 def test_wrong_options_are_one_clear_line(movie, options, error, message, copying):

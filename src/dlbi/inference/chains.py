@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,8 +18,12 @@ from dlbi.inference.refinement import Refinement
 
 Progress = Callable[[int, int], None]
 
-Chain = Callable[[int, int, Progress], Refinement]
-"""One chain of a seed, with a number of threads and a callback for its progress."""
+
+class Chain(Protocol):
+    """One chain; `refine` with all but these given."""
+
+    def __call__(self, *, seed: int, n_workers: int, progress: Progress) -> Refinement:
+        """Sample it with a number of threads, which does not change the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,8 @@ def run_chains(
     reports = _Reports(n_chains, progress)
 
     def run(n: int) -> Refinement:
-        return chain(seeds[n], max(1, n_workers // at_once), reports.of(n))
+        threads = max(1, n_workers // at_once)
+        return chain(seed=seeds[n], n_workers=threads, progress=reports.of(n))
 
     if at_once == 1:
         found = [run(n) for n in range(n_chains)]

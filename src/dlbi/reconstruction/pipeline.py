@@ -49,6 +49,8 @@ METHODS = ("dlbi", "network", "bayes", "3b", "rl", "sofi", "mean")
 baseline, Richardson–Lucy, second-order SOFI, upscaled mean."""
 
 LEARNED = ("dlbi", "network")
+GUIDED = ("bayes", "rl")
+"""Methods that start from a guide of the user; `dlbi` makes its own."""
 
 QUALITIES = {
     "preview": Schedule(n_sweeps=20, n_burn_in=10),
@@ -302,10 +304,9 @@ def _check_options(
         raise InputError(
             f"the network refines {NETWORK_UPSCALING} times, not {upscaling}; take method bayes"
         )
-    if method in LEARNED and guided:
-        raise InputError(
-            f"method {method} takes its guide from the network; give a guide to bayes or rl"
-        )
+    if guided and method not in GUIDED:
+        why = "takes its guide from the network" if method in LEARNED else "has no use for a guide"
+        raise InputError(f"method {method} {why}; give a guide to {' or '.join(GUIDED)}")
 
 
 def _with_light_of(reference: FloatImage, image: FloatImage) -> FloatImage:

@@ -19,13 +19,8 @@ from dlbi.core.rng import derived_seed
 from dlbi.forward import Projection
 from dlbi.inference.chains import run_chains
 from dlbi.inference.fusion import density_bandwidth
-from dlbi.inference.moments import (
-    NOTHING_KNOWN,
-    BlinkingMoments,
-    KnownBlinking,
-    blinking_moments,
-)
-from dlbi.inference.refinement import Refinement, Schedule, refine
+from dlbi.inference.moments import NOTHING_KNOWN, KnownBlinking, blinking_moments
+from dlbi.inference.refinement import Schedule, refine
 from dlbi.reconstruction.measurement import MARGIN_PX, Movie
 from dlbi.tiling import Region, plan, scale
 
@@ -109,8 +104,8 @@ def sample(
         if not expected.any():  # a masked part of the field
             continue
         chain = partial(
-            _chain, movie.frames(tile.outer), movie.variance[tile.outer], expected, moments,
-            projection.crop(tile.outer), known, schedule,
+            refine, movie.frames(tile.outer), movie.variance[tile.outer], expected, moments,
+            projection.crop(tile.outer), chain=PRESET_CHAIN, known=known, schedule=schedule,
         )  # fmt: skip
         result = run_chains(
             chain, schedule.n_chains,
@@ -155,25 +150,6 @@ def _agreement(tiles: list[dict[str, Any]]) -> dict[str, float]:
             stacklevel=4,
         )
     return worst
-
-
-def _chain(
-    frames: FloatImage,
-    noise_variance: FloatImage,
-    guide: FloatImage,
-    moments: BlinkingMoments,
-    projection: Projection,
-    known: KnownBlinking,
-    schedule: Schedule,
-    seed: int,
-    n_workers: int,
-    progress: Callable[[int, int], None],
-) -> Refinement:
-    return refine(
-        frames, noise_variance, guide, moments, projection,
-        chain=PRESET_CHAIN, known=known, schedule=schedule, seed=seed, n_workers=n_workers,
-        progress=progress,
-    )  # fmt: skip
 
 
 def _report_tile(

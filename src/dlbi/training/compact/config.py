@@ -137,8 +137,8 @@ class CompactConfig(_Settings):
 
     def training_parts(self) -> list[tuple[str, DataConfig]]:
         """Name and settings of the series of each cycle; cycles without own ones share a part."""
+        own = [cycle.data(self.data) for cycle in self.optimisation.cycles]
         return [
             ("training" if data == self.data else f"training-{number}", data)
-            for number, cycle in enumerate(self.optimisation.cycles, 1)
-            for data in [cycle.data(self.data)]
+            for number, data in enumerate(own, 1)
         ]

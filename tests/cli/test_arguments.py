@@ -1,0 +1,36 @@
+"""Options that several commands share are read as they are written."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlbi.cli.arguments import parse_frames, parse_roi
+from dlbi.core.errors import InputError
+
+
+@given(st.tuples(*[st.integers(0, 10**6)] * 4))
+def test_roi_is_read_as_written(roi):
+    assert parse_roi(",".join(map(str, roi))) == roi
+    assert parse_roi(", ".join(map(str, roi))) == roi
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5", "1,2,3,-4", "a,b,c,d", "1.5,2,3,4"])
+def test_roi_that_cannot_be_read(text):
+    with pytest.raises(InputError, match=r"--roi .*X,Y,W,H"):
+        parse_roi(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "frames"),
+    [("0:5", (0, 5)), ("3:", (3, None)), (":7", (0, 7)), (":", (0, None)), (" 1 : 2 ", (1, 2))],
+)
+def test_frames_are_read_as_written(text, frames):
+    assert parse_frames(text) == frames
+
+
+@pytest.mark.parametrize("text", ["", "5", "1:2:3", "-3:4", "a:b"])
+def test_frames_that_cannot_be_read(text):
+    with pytest.raises(InputError, match=r"--frames .*A:B"):
+        parse_frames(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -151,8 +150,8 @@ class _View:
         """Frames, or frames and a region, by slices of positive step."""
         keys = key if isinstance(key, tuple) else (key,)
         axes = (self.frames, self.rows, self.columns)
-        inner = zip_longest(axes, keys, fillvalue=slice(None))
-        parts = (axis[part] for axis, part in inner)
+        keys += (slice(None),) * (len(axes) - len(keys))
+        parts = (axis[part] for axis, part in zip(axes, keys, strict=True))
         return self.source[tuple(slice(part.start, part.stop, part.step) for part in parts)]
 
 

@@ -49,7 +49,7 @@ class LazyFrames(ABC):
         return self.shape[0]
 
     def __getitem__(self, key: Any, /) -> Block:
-        """A fresh array of frames, rows and columns, by integers or slices; frames may be skipped."""
+        """A fresh array of frames, rows and columns, by integers or slices; frames by any step."""
         windows, picked = _windows(key, self.shape)
         block = self._read(*windows)
         return block[tuple(0 if axis in picked else slice(None) for axis in range(3))]

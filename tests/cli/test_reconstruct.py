@@ -72,7 +72,7 @@ def test_reconstruction_records_where_it_comes_from(reconstructed, simulated):
     assert record["inputs"][0]["name"] == simulated.name
     assert len(record["inputs"][0]["sha256"]) == 64
     assert record["config"]["method"] == method
-    assert record["config"]["frames"] == [0, 30]
+    assert record["config"]["frames"] == [0, 30, 1]
     assert record["config"]["psf_fwhm_nm"] == 422
     assert record["config"]["start"] == "guide"
     assert record["config"]["model"] is None

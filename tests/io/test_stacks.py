@@ -128,16 +128,20 @@ def test_any_window_equals_numpy(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("w") / "m.tif"
     write_pages(path, movie, compression="lzw")
     source = load_stack(path, pixel_size_nm=100).data
-    index = st.one_of(st.builds(slice, *2 * [st.none() | st.integers(-8, 8)]), st.integers(-5, 4))
-    key = tuple(data.draw(st.lists(index, min_size=1, max_size=3)))
+    bound = st.none() | st.integers(-8, 8)
+    index = st.one_of(st.builds(slice, bound, bound), st.integers(-5, 4))
+    frames = st.one_of(index, st.builds(slice, bound, bound, st.integers(1, 6)))
+    key = (data.draw(frames), *data.draw(st.lists(index, max_size=2)))
     np.testing.assert_array_equal(source[key], movie[key])
 
 
-def test_steps_and_too_many_indices_are_refused(tmp_path, movie):
+def test_skipped_pixels_steps_back_and_too_many_indices_are_refused(tmp_path, movie):
     write_pages(tmp_path / "m.tif", movie)
     source = load_stack(tmp_path / "m.tif", pixel_size_nm=100).data
-    with pytest.raises(IndexError, match="step 1"):
-        source[::2]
+    with pytest.raises(IndexError, match="step 2 along axis 1"):
+        source[:, ::2]
+    with pytest.raises(IndexError, match="step -1 along axis 0"):
+        source[::-1]
     with pytest.raises(IndexError, match="3 axes"):
         source[0, 0, 0, 0]
     with pytest.raises(IndexError):

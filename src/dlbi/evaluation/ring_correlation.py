@@ -17,9 +17,10 @@ THRESHOLD = 1 / 7
 """Correlation at the resolution (Nieuwenhuizen et al. 2013)."""
 
 SMOOTHED_SHARE = 1 / 20
-"""Share of the curve over which it is smoothed by a local straight line, as in the same paper."""
+"""Share of the curve over which it is smoothed by a local parabola, as in the same paper; where the
+curve bends, a straight line would lift it, and with it the resolution."""
 
-MIN_SMOOTHED_RINGS = 3
+MIN_SMOOTHED_RINGS = 5
 
 CHANCE_SIGMA = 3.0
 """Standard deviations of chance that the agreement below the resolution must exceed."""
@@ -119,9 +120,9 @@ def ring_correlation(first: Image, second: Image, pixel_size_nm: float) -> RingC
 
 
 def smooth(curve: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Local straight-line fits over `SMOOTHED_SHARE` of the rings, at least three."""
+    """Local fits of a parabola over `SMOOTHED_SHARE` of the rings, at least five."""
     n = max(MIN_SMOOTHED_RINGS, 2 * round(SMOOTHED_SHARE * curve.size / 2) + 1)
-    smoothed: NDArray[np.float64] = savgol_filter(curve, n, polyorder=1, mode="interp")
+    smoothed: NDArray[np.float64] = savgol_filter(curve, n, polyorder=2, mode="interp")
     return smoothed
 
 

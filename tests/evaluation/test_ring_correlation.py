@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlbi.core.errors import InputError, ShapeError
-from dlbi.evaluation.ring_correlation import ring_correlation, smooth
+from dlbi.evaluation.ring_correlation import TRUTH_THRESHOLD, ring_correlation, smooth
 from dlbi.evaluation.rings import independent_share, taper
 
 NM = 20.0
@@ -99,6 +99,15 @@ def test_resolution_is_where_signal_has_a_sixth_of_the_noise(texture, sigma_px, 
     assert str(found[0]) == f"{found[0].resolution_nm:.0f} nm"
 
 
+def test_an_image_is_true_as_far_as_two_of_them_agree(texture):
+    """Against the noiseless image the correlation is the root, and so is its threshold."""
+    rng = np.random.default_rng(3)
+    clean, _ = texture(2.5, 0.0).pair((256, 256), rng)
+    noisy = clean + 0.1 * rng.standard_normal(clean.shape)
+    found = ring_correlation(noisy, clean, NM, threshold=TRUTH_THRESHOLD)
+    assert found.resolution_nm == pytest.approx(NM * texture(2.5, 0.1).resolution_px, rel=0.05)
+
+
 def test_resolution_scales_with_the_pixel(texture):
     pair = texture(2.0, 0.1).pair((96, 96), np.random.default_rng(1))
     small, large = (ring_correlation(*pair, nm).resolution_nm for nm in (10.0, 160.0))
@@ -129,13 +138,13 @@ def test_noise_has_no_resolution_by_chance():
     found = [ring_correlation(*rng.standard_normal((2, 64, 64)), NM) for _ in range(60)]
     assert sum(f.resolution_nm is not None for f in found) <= 1
     assert any((f.correlation[:3] > 1.0 / 7.0).any() for f in found)
-    assert all("below 1/7" in f.reason for f in found if f.resolution_nm is None)
+    assert all("below 0.14" in f.reason for f in found if f.resolution_nm is None)
 
 
 def test_images_that_agree_down_to_the_pixel_have_no_resolution(noise):
     found = ring_correlation(noise[0], noise[0], NM)
     assert found.resolution_nm is None
-    assert "above 1/7 up to the Nyquist frequency" in found.reason
+    assert "above 0.14 up to the Nyquist frequency" in found.reason
     assert str(found).startswith("no resolution: above")
 
 

@@ -53,7 +53,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Score an image against the truth or its movie.
+    """Score an image against the truth, its movie or another half of the movie.
 
     Against the truth: correlation, PSNR and SSIM, always beside the all-zero image. Against the
     movie: RSP, RSE and reduced chi-square of the mean frame. Against the other half: correlation

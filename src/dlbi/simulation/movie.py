@@ -239,7 +239,7 @@ class Simulation:
         scope, focus = self.scene.microscope, self._focus
         keep = inside(self.camera, focus.y_nm, focus.x_nm)
         frames_on = light.states.frames_on[keep]
-        photons = np.full(frames_on.size, scope.photons.mean)
+        photons = np.full(frames_on.size, scope.photons.mean, np.float64)
         np.divide(light.signal[keep], frames_on, out=photons, where=frames_on > 0)
         emitters = Emitters(
             x_nm=focus.x_nm[keep],

@@ -22,7 +22,6 @@ extensions = [
     "mathml",
 ]
 exclude_patterns = ["_build"]
-suppress_warnings = ["toc.empty_glob"]  # pages that an installation may lack
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3

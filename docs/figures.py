@@ -21,7 +21,7 @@ import dlbi
 from dlbi.core.photophysics import EMITTING, BlinkingChain
 from dlbi.core.rng import stream
 from dlbi.figures import Picture, panel
-from dlbi.forward import Projection, expected_image
+from dlbi.forward import expected_image
 from dlbi.inference.hmm import filter_reference, sample_reference
 from dlbi.learning.network import load_network
 from dlbi.learning.observation import CHANNELS
@@ -38,7 +38,7 @@ FIELD = dlbi.PixelGrid((256, 256), 20.0)
 def movie() -> dlbi.ImageStack:
     """The movie that most figures show."""
     structure = dlbi.draw_structure("filaments", FIELD, 4)
-    return dlbi.simulate(structure, dlbi.presets.meos32(), n_frames=200, rng=7)
+    return dlbi.simulate(structure, dlbi.presets.meos32(), n_frames=120, rng=7)
 
 
 @cache
@@ -149,14 +149,12 @@ def one_fluorophore(path: Path) -> None:
     evidence, states = figure.subplots(2, 1, sharex=True)
     evidence.bar(np.arange(n_frames), log_ratio, color="0.5", width=1.0)
     evidence.set(ylabel="log ratio ℓ", title="What each frame says alone")
-    states.fill_between(
-        np.arange(n_frames), true, step="mid", color="0.85", label="truly emitting"
-    )
+    states.fill_between(np.arange(n_frames), true, step="mid", color="0.85", label="truly emitting")
     states.step(np.arange(n_frames), np.mean(drawn, axis=0), where="mid", color="tab:red",
                 label="share of 200 drawn paths")  # fmt: skip
     states.set(xlabel="frame", ylabel="P(emitting | movie)", ylim=(0, 1.05))
     states.set_title("What the chain makes of all frames")
-    states.legend(frameon=False, fontsize=7, loc="upper right")
+    states.legend(frameon=False, fontsize=7, loc="upper left")
     figure.savefig(path, dpi=DPI)
 
 

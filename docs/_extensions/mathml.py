@@ -1,4 +1,4 @@
-"""Equations as MathML, made when the site is built, so that a page needs no script and no network."""
+"""Equations as MathML, made when the site is built: a page needs no script and no network."""
 
 from __future__ import annotations
 

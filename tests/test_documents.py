@@ -88,9 +88,7 @@ def names_of_the_documents():
     texts = (document.read_text(encoding="utf-8") for document in DOCUMENTS)
     names = (quote.partition("(")[0] for text in texts for quote in quoted(text))
     files = (".tif", ".toml", ".csv", ".json")
-    return sorted(
-        {n for n in names if re.fullmatch(r"dlbi(\.\w+)+", n) and not n.endswith(files)}
-    )
+    return sorted({n for n in names if re.fullmatch(r"dlbi(\.\w+)+", n) and not n.endswith(files)})
 
 
 @pytest.mark.parametrize("name", names_of_the_documents())

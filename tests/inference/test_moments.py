@@ -16,11 +16,11 @@ from dlbi.inference.moments import (
     _third_moment_factor,
     blinking_moments,
     chain_with,
-    detrended,
     skewness,
     starting_chain,
     with_bleaching,
 )
+from dlbi.inference.units import detrended
 
 SIDE, FLUX, CV = 24, 100.0, 0.3
 fractions = st.floats(0.01, 0.95)

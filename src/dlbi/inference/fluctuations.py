@@ -17,20 +17,14 @@ from numpy.typing import NDArray
 
 from dlbi.core.images import FloatImage, ImageStack
 from dlbi.forward import Projection
-from dlbi.inference.moments import band_product, detrended, sparse
+from dlbi.inference.moments import band_product, sparse
 from dlbi.inference.roughness import light_roughness, rough
+from dlbi.inference.units import Tiles, block_plan, detrended
 
 MAX_LAG = 6
 """Lags 0 … 6 of the second cumulant."""
 THIRD_LAGS = (0, 1)
 """Lags between the first two factors of a third cumulant and the last."""
-
-TARGET_FRAMES, MIN_FRAMES = 25, 12
-"""Frames per block, and the least."""
-MAX_BLOCKS = 40
-"""Longer movies have longer blocks, of which the first 2 · TARGET_FRAMES frames are read."""
-TILES_PER_SIDE = 4
-MIN_TILE_PX = 8
 
 
 class Fluctuations(NamedTuple):
@@ -66,15 +60,6 @@ class Fluctuations(NamedTuple):
     n_frames: int
 
 
-def block_plan(n_frames: int) -> tuple[list[int], int]:
-    """First frames of the blocks, and frames per block; no blocks for a movie that is too short."""
-    n_blocks = min(max(2, n_frames // TARGET_FRAMES), MAX_BLOCKS)
-    length = min(n_frames // n_blocks, 2 * TARGET_FRAMES)
-    if length < MIN_FRAMES:
-        return [], length
-    return [round(b * n_frames / n_blocks) for b in range(n_blocks)], length
-
-
 def measure_fluctuations(
     stack: ImageStack, density: FloatImage, projection: Projection
 ) -> Fluctuations | None:
@@ -88,7 +73,7 @@ def measure_fluctuations(
     projection : Projection
     """
     starts, length = block_plan(stack.n_frames)
-    if not starts:
+    if len(starts) < 2:
         return None
     tiles = Tiles.of(stack.grid.shape)
     second, third = _templates(density, projection)
@@ -123,36 +108,6 @@ def measure_fluctuations(
         centre=np.array(starts) + 0.5 * (length - 1),
         n_frames=length,
     )
-
-
-def jackknife_covariance(leave_one_out: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Covariance of an estimate from its values without one unit each, (n_units, n) → (n, n)."""
-    n = len(leave_one_out)
-    change = leave_one_out - leave_one_out.mean(axis=0)
-    return np.asarray((n - 1) / n * change.T @ change, np.float64)
-
-
-class Tiles(NamedTuple):
-    """Edges of the spatial units along both axes; a product belongs to its first pixel's tile."""
-
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, shape: tuple[int, int]) -> Tiles:
-        """Up to 4×4 tiles of at least 8 pixels."""
-        return cls(*(_edges(side) for side in shape))
-
-    def sum(self, image: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Sums over the tiles, (S,)."""
-        rows = np.add.reduceat(image, self.rows[self.rows < image.shape[0]], axis=0)
-        both = np.add.reduceat(rows, self.columns[self.columns < image.shape[1]], axis=1)
-        return np.asarray(both, np.float64).ravel()
-
-
-def _edges(side: int) -> NDArray[np.int64]:
-    n = int(np.clip(side // MIN_TILE_PX, 1, TILES_PER_SIDE))
-    return np.linspace(0, side, n + 1).astype(np.int64)[:-1]
 
 
 PAIRS = ((1, 0), (1, 1), (1, -1))

@@ -24,6 +24,7 @@ from scipy.sparse import csr_array
 from dlbi.core.images import FloatImage, ImageStack
 from dlbi.core.photophysics import BlinkingChain
 from dlbi.forward import BandedMatrix, Projection
+from dlbi.inference.units import detrended, trend_residual
 
 BLOCK_FRAMES = 40
 """Cumulants are taken within blocks of frames, each pixel without its linear trend, which removes
@@ -263,21 +264,6 @@ def _block_cumulants(
 def _third_moment_factor(n: int) -> float:
     """Σ Q³ over all entries of Q, the projection that removes mean and linear trend."""
     return float((trend_residual(n) ** 3).sum())
-
-
-def trend_residual(n: int) -> NDArray[np.float64]:
-    """The projection that removes mean and linear trend from n values, (n, n)."""
-    design = np.stack([np.ones(n), np.linspace(-1.0, 1.0, n)], axis=1)
-    return np.asarray(np.eye(n) - design @ np.linalg.pinv(design), np.float64)
-
-
-def detrended(frames: FloatImage) -> FloatImage:
-    """Frames without the mean and the linear trend of each pixel: bleaching is no blinking."""
-    n = len(frames)
-    time = np.linspace(-1.0, 1.0, n, dtype=np.float32)
-    d = frames - frames.mean(axis=0)
-    trend = np.einsum("t,tyx->yx", time, d) / np.float32((time**2).sum())
-    return np.asarray(d - time[:, None, None] * trend, np.float32)
 
 
 def _slope(measured: list[FloatImage], template: list[FloatImage]) -> float:

@@ -143,7 +143,16 @@ def test_grain_of_scattered_fluorophores_is_their_mean_light(measured):
     assert model == pytest.approx(FLUX * 0.15 / 0.65)
 
 
-def test_short_movies_have_no_statistics(known_movie):
-    movie = known_movie(np.ones(3) * 5, np.ones(3) * 5, (12, 12), 20, chain=BlinkingChain(0.5, 0.2))
+def test_three_frames_have_no_statistics(known_movie):
+    movie = known_movie(np.ones(3) * 5, np.ones(3) * 5, (12, 12), 3, chain=BlinkingChain(0.5, 0.2))
     projection = movie.projection(factor=2)
     assert measure_fluctuations(movie.stack, movie.density(projection), projection) is None
+
+
+def test_lags_beyond_a_short_movie_are_empty(known_movie):
+    movie = known_movie(np.ones(3) * 5, np.ones(3) * 5, (12, 12), 4, chain=BlinkingChain(0.5, 0.2))
+    projection = movie.projection(factor=2)
+    found = measure_fluctuations(movie.stack, movie.density(projection), projection)
+    assert found.second[..., :4].all()
+    assert not found.second[..., 4:].any()
+    assert not found.grain.any()

@@ -13,14 +13,12 @@ from dlbi.forward import Projection
 from dlbi.inference.moments import (
     BlinkingMoments,
     KnownBlinking,
-    _third_moment_factor,
     blinking_moments,
     chain_with,
     skewness,
     starting_chain,
     with_bleaching,
 )
-from dlbi.inference.units import detrended
 
 SIDE, FLUX, CV = 24, 100.0, 0.3
 fractions = st.floats(0.01, 0.95)
@@ -149,12 +147,22 @@ def test_where_nothing_blinks_the_skewness_is_unknown():
     assert moments.contrast == pytest.approx(0.0, abs=1e-3)
 
 
-@pytest.mark.parametrize("n_frames", [2, 3, 40, 100])
-def test_short_movies_cannot_tell_the_skewness(known_movie, n_frames):
+@pytest.mark.parametrize("n_frames", [2, 3])
+def test_two_or_three_frames_tell_nothing(known_movie, n_frames):
     moments = moments_of(known_movie, memoryless(0.28), 1, n_frames=n_frames)
     assert moments.skewness_error == np.inf
-    assert np.isfinite([moments.contrast, moments.skewness]).all()
+    assert moments.contrast == moments.skewness == 0.0
     assert moments.on_fraction(0.28) == pytest.approx(0.28, rel=0.35)
+
+
+@pytest.mark.parametrize(("n_frames", "most"), [(6, 10.0), (20, 0.6), (60, 0.2)])
+def test_short_movies_tell_the_skewness_within_its_error(known_movie, n_frames, most):
+    """One or two blocks of frames; the tiles of the field tell the error."""
+    found = [moments_of(known_movie, memoryless(0.28), s, n_frames=n_frames) for s in range(6)]
+    z = [(m.skewness - skewness(0.28, CV)) / m.skewness_error for m in found]
+    assert abs(np.mean(z)) < 1.9
+    assert np.std(z) < 2.5
+    assert np.median([m.skewness_error for m in found]) < most
 
 
 def test_camera_noise_and_offset_do_not_change_the_contrast(known_movie):
@@ -210,15 +218,6 @@ def test_bleaching_is_read_off_the_decay_of_the_light(rate):
 def test_noise_is_no_decay(seed):
     light = np.random.default_rng(seed).normal(0.0, 1.0, 200)
     assert with_bleaching(BlinkingChain(0.79, 0.305, 0.005), light).dark_to_bleached == 5e-4
-
-
-@pytest.mark.parametrize("n", [5, 12, 40])
-def test_third_cumulant_is_unbiased_after_detrending(n):
-    """Skewed independent noise in 60 000 pixels: |z| of the mean third moment ≤ 4.5."""
-    noise = np.random.default_rng(n).exponential(size=(n, 250, 240)).astype(np.float32)
-    noise += np.linspace(0, 5, n, dtype=np.float32)[:, None, None]
-    third = (detrended(noise).astype(np.float64) ** 3).sum(axis=0) / _third_moment_factor(n)
-    assert abs(third.mean() - 2.0) < 4.5 * third.std() / np.sqrt(third.size)
 
 
 def test_what_is_known_takes_the_place_of_what_is_measured():

@@ -14,13 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from dlbi.core.images import FloatImage, ImageStack
 from dlbi.forward import Projection
-from dlbi.inference.moments import band_product, sparse
 from dlbi.inference.roughness import light_roughness, rough
 from dlbi.inference.units import Tiles, block_plan, detrended
 
+MIN_FRAMES = 4
+"""A trend takes two of them."""
 MAX_LAG = 6
 """Lags 0 … 6 of the second cumulant."""
 THIRD_LAGS = (0, 1)
@@ -40,6 +42,7 @@ class Fluctuations(NamedTuple):
     grain : ndarray, (S,), counts
         Sums of products of the roughness of two block means × template, averaged over all pairs of
         blocks, so free of noise: what the structure and the discreteness of its fluorophores leave.
+        Zero where there is one block only.
     second_norm, third_norm, light_norm, grain_norm : ndarray, (S,)
         Sums of the squared templates.
     centre : ndarray, (B,)
@@ -73,7 +76,7 @@ def measure_fluctuations(
     projection : Projection
     """
     starts, length = block_plan(stack.n_frames)
-    if len(starts) < 2:
+    if length < MIN_FRAMES or min(stack.grid.shape) < 4:
         return None
     tiles = Tiles.of(stack.grid.shape)
     second, third = _templates(density, projection)
@@ -135,16 +138,24 @@ def _pair(
 def _templates(
     density: FloatImage, projection: Projection
 ) -> tuple[list[FloatImage], list[FloatImage]]:
-    rows, columns = sparse(projection.rows), sparse(projection.columns)
+    rows, columns = projection.rows.sparse(), projection.columns.sparse()
     up_down, left_right = (rows[:-1], rows[1:]), (columns[:-1], columns[1:])
 
     def seen(pixels: tuple[tuple[int, int], ...]) -> FloatImage:
-        y = band_product([up_down[p[0]] for p in pixels])
-        x = band_product([left_right[p[1]] for p in pixels])
+        y = _product([up_down[p[0]] for p in pixels])
+        x = _product([left_right[p[1]] for p in pixels])
         return np.asarray(y @ density @ x.T, np.float32)
 
     pairs = [((0, 0), (1, 0)), ((0, 0), (1, 1)), ((0, 1), (1, 0))]
     return [seen(pair) for pair in pairs], [seen(corner) for corner in CORNERS]
+
+
+def _product(factors: list[csr_array]) -> csr_array:
+    """Entry by entry product of sparse matrices."""
+    out = factors[0]
+    for factor in factors[1:]:
+        out = out.multiply(factor).tocsr()
+    return out
 
 
 def _norm(templates: list[FloatImage], tiles: Tiles) -> NDArray[np.float64]:
@@ -162,9 +173,9 @@ def _second_sums(
         total = np.zeros(templates[0].shape, np.float64)
         for offset, template in zip(PAIRS, templates, strict=True):
             a, b = _pair(d, offset)
-            product = np.einsum("tyx,tyx->yx", a[: n - lag], b[lag:])
+            product = np.einsum("tyx,tyx->yx", a[: max(n - lag, 0)], b[lag:])
             if lag:
-                product += np.einsum("tyx,tyx->yx", b[: n - lag], a[lag:])
+                product += np.einsum("tyx,tyx->yx", b[: max(n - lag, 0)], a[lag:])
                 product *= np.float32(0.5)
             total += product * template
         out.append(tiles.sum(total))
@@ -198,5 +209,5 @@ def _grain_sums(
     """Roughness that all blocks share × template, and the squared template, each (S,)."""
     n_blocks = len(roughness)
     shared = roughness.sum(axis=0) ** 2 - (roughness**2).sum(axis=0)
-    shared /= n_blocks * (n_blocks - 1)
+    shared /= max(n_blocks * (n_blocks - 1), 1)
     return tiles.sum(shared * template), tiles.sum(template**2)

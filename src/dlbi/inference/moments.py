@@ -7,28 +7,23 @@ on-fraction q has the cumulants, shared by pixels of the same PSF,
     second  ρ · a · (g − q)                          g = 1 + cv²
     third   ρ · a² · (g³ − 3 q g + 2 q²)
 
-Only different pixels are combined, so camera noise, which is independent between pixels, drops
-out. The ratio third/second² fixes q, the second then a, and the light the number of emitters.
+The ratio third/second² fixes q, the second then a, and the light the number of emitters. How they
+are measured stands in `dlbi.inference.fluctuations`.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.sparse import csr_array
 
 from dlbi.core.images import FloatImage, ImageStack
 from dlbi.core.photophysics import BlinkingChain
-from dlbi.forward import BandedMatrix, Projection
-from dlbi.inference.units import detrended, trend_residual
-
-BLOCK_FRAMES = 40
-"""Cumulants are taken within blocks of frames, each pixel without its linear trend, which removes
-bleaching, drift and slow haze."""
+from dlbi.forward import Projection
+from dlbi.inference.fluctuations import measure_fluctuations
+from dlbi.inference.units import jackknife_covariance, trend_residual
 
 PRIOR_SD_LOG_Q = (0.6, 0.4)
 """Spread of log q below and above the expected one. Rare emission is believed more readily: too
@@ -198,93 +193,29 @@ def blinking_moments(
     light_cv : float
         Coefficient of variation of the light from one emitting frame to the next.
     """
-    h, w = stack.grid.shape
-    if min(h, w) < 2:
+    found = measure_fluctuations(stack, density, projection)
+    if found is None:
         return BlinkingMoments(0.0, 0.0, np.inf, light_cv)
-    second, third = _templates(density, projection)
-    n_blocks = max(1, stack.n_frames // BLOCK_FRAMES)
-    edges = np.linspace(0, stack.n_frames, n_blocks + 1).round().astype(int)
-    found = np.array(
-        [
-            _block_cumulants(stack.load(slice(a, b)), second, third)
-            for a, b in pairwise(edges)
-            if b - a >= 4
-        ]
-    ).reshape(-1, 2)
-    if not len(found):
-        return BlinkingMoments(0.0, 0.0, np.inf, light_cv)
-    k2, k3 = found.mean(axis=0)
-    if k2 <= 0:
-        return BlinkingMoments(float(k2), 0.0, np.inf, light_cv)
-    error = found[:, 1].std(ddof=1) / np.sqrt(len(found)) if len(found) > 2 else np.inf
-    return BlinkingMoments(float(k2), float(k3 / k2**2), float(error / k2**2), light_cv)
+    q = trend_residual(found.n_frames)
+    second, third = found.second[..., 0] / (q**2).sum(), found.third[..., 0] / (q**3).sum()
+    sums = np.stack(
+        np.broadcast_arrays(second, found.second_norm, third, found.third_norm), axis=-1
+    ).reshape(-1, 4)
+    whole = sums.sum(axis=0)
+    contrast, skewed = _cumulants(whole)
+    if contrast <= 0:
+        return BlinkingMoments(float(contrast), 0.0, np.inf, light_cv)
+    error = np.inf
+    if len(sums) > 1:
+        without = np.array([_cumulants(whole - unit)[1:] for unit in sums])
+        error = float(np.sqrt(jackknife_covariance(without)[0, 0]))
+    return BlinkingMoments(float(contrast), float(skewed), error, light_cv)
 
 
-def _templates(
-    density: FloatImage, projection: Projection
-) -> tuple[list[FloatImage], list[FloatImage]]:
-    """Σ_g ρ_g h_g(p) h_g(p′) and Σ_g ρ_g h_g(p) h_g(p′) h_g(p″) for the pixels combined."""
-    rows, columns = sparse(projection.rows), sparse(projection.columns)
-    up, down, left, right = rows[:-1], rows[1:], columns[:-1], columns[1:]
-
-    def seen(along_y: list[csr_array], along_x: list[csr_array]) -> FloatImage:
-        y, x = band_product(along_y), band_product(along_x)
-        return np.asarray(y @ density @ x.T, np.float32)
-
-    second = [seen([rows, rows], [left, right]), seen([up, down], [columns, columns])]
-    third = [
-        seen([up, up, down], [left, right, left]),
-        seen([down, down, up], [right, left, right]),
-    ]
-    return second, third
-
-
-def _block_cumulants(
-    frames: FloatImage, second: list[FloatImage], third: list[FloatImage]
-) -> tuple[float, float]:
-    """Least-squares second and third cumulant of one block, in units of the templates."""
-    d = detrended(frames)
-    # A change common to the whole field is illumination, not blinking.
-    d -= d.mean(axis=(1, 2), keepdims=True)
-    pairs = [
-        np.einsum("tyx,tyx->yx", d[:, :, :-1], d[:, :, 1:]),
-        np.einsum("tyx,tyx->yx", d[:, :-1], d[:, 1:]),
-    ]
-    corner, right, below, opposite = (
-        d[:, :-1, :-1], d[:, :-1, 1:], d[:, 1:, :-1], d[:, 1:, 1:],
-    )  # fmt: skip
-    side = right * below
-    triples = [np.einsum("tyx,tyx->yx", side, corner), np.einsum("tyx,tyx->yx", side, opposite)]
-    return (
-        _slope(pairs, second) / (len(frames) - 2),
-        _slope(triples, third) / _third_moment_factor(len(frames)),
-    )
-
-
-def _third_moment_factor(n: int) -> float:
-    """Σ Q³ over all entries of Q, the projection that removes mean and linear trend."""
-    return float((trend_residual(n) ** 3).sum())
-
-
-def _slope(measured: list[FloatImage], template: list[FloatImage]) -> float:
-    top = sum(float((m * s).sum(dtype=np.float64)) for m, s in zip(measured, template, strict=True))
-    bottom = sum(float((s.astype(np.float64) ** 2).sum()) for s in template)
-    return top / bottom if bottom > 0 else 0.0
-
-
-def sparse(matrix: BandedMatrix) -> csr_array:
-    """A projection along one axis as a sparse matrix."""
-    n_rows, band = matrix.values.shape
-    columns = matrix.first[:, None] + np.arange(band)
-    ends = np.arange(n_rows + 1) * band
-    return csr_array(
-        (matrix.values.ravel(), columns.ravel(), ends), shape=(n_rows, matrix.n_columns)
-    )
-
-
-def band_product(factors: list[csr_array]) -> csr_array:
-    """Entry by entry product of sparse matrices."""
-    out = factors[0]
-    for factor in factors[1:]:
-        out = out.multiply(factor).tocsr()
-    return out
+def _cumulants(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Second cumulant ÷ mean, and third · mean ÷ second², from products and squared templates."""
+    second, second_norm, third, third_norm = sums
+    if second_norm <= 0 or third_norm <= 0 or second == 0:
+        return np.zeros(2)
+    k2 = second / second_norm
+    return np.array([k2, third / third_norm / k2**2])

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, truncnorm
 
-from dlbi.calibration import PLAUSIBLE_FWHM_PX, PsfEstimate, estimate_psf
 from dlbi.core.errors import InputError, ShapeError
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
@@ -25,6 +24,7 @@ from dlbi.inference.blinking_posterior import sample_kinetics, sample_prior
 from dlbi.inference.fluctuations import measure_fluctuations
 from dlbi.inference.kinetics import Kinetics, Statistics, statistics_of
 from dlbi.inference.noise import TransferLine, transfer_line
+from dlbi.inference.psf import PLAUSIBLE_FWHM_PX, PsfEstimate, estimate_psf
 from dlbi.inference.significance import light_z, shows_light
 from dlbi.reconstruction.measurement import (
     PRESET_FWHM_NM,

@@ -11,7 +11,7 @@ from dlbi.core.errors import InputError
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
 from dlbi.core.scope import Scope
-from dlbi.inference.moments import NOTHING_KNOWN, KnownBlinking
+from dlbi.inference.blinking_start import NOTHING_KNOWN, KnownBlinking
 from dlbi.inference.noise import NoiseModel
 
 PIXEL_TOLERANCE = 1e-3

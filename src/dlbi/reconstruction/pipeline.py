@@ -29,7 +29,6 @@ from dlbi.learning.network import UPSCALING as NETWORK_UPSCALING
 from dlbi.learning.network import Network, load_network
 from dlbi.learning.passes import MIN_SIDE_PX as NETWORK_SIDE_PX
 from dlbi.learning.prediction import Prediction
-from dlbi.reconstruction.baseline import sample_threeb
 from dlbi.reconstruction.measurement import (
     RL_ITERATIONS,
     Movie,
@@ -43,6 +42,7 @@ from dlbi.reconstruction.measurement import (
 from dlbi.reconstruction.prior import disagreement, look, report_disagreement
 from dlbi.reconstruction.sampling import sample
 from dlbi.reconstruction.scoping import Given, given_by
+from dlbi.reconstruction.threeb import sample_threeb
 
 METHODS = ("dlbi", "network", "bayes", "3b", "rl", "sofi", "mean")
 """Network and Bayesian refinement (the paper), the network alone, Bayesian refinement alone, the 3B

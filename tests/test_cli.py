@@ -48,7 +48,8 @@ CONTRACT = {
     ],
     "reconstruct": [
         "MOVIE", "--out", "--method", "--guide", "--model", "--pixel-size", "--psf-fwhm", "--scope",
-        "--roi", "--frames", "--quality", "--start", "--seed", "--workers", "--overwrite",
+        "--roi", "--frames", "--quality", "--start", "--seed", "--workers",
+        "--no-report", "--overwrite",
     ],
     "train": ["CONFIG.toml", "--out", "--resume", "--workers"],
     "evaluate": [

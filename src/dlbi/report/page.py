@@ -13,9 +13,7 @@ from dlbi.artefacts.examination import measure_behind
 from dlbi.artefacts.record import Record, record_of
 from dlbi.core.images import ImageStack, Reconstruction, StructureImage
 from dlbi.evaluation.alignment import upscaling_factor
-from dlbi.evaluation.squirrel import MovieScores
 from dlbi.io.files import PathLike, check_writable, pending_outputs, writing
-from dlbi.reconstruction.measurement import Movie
 from dlbi.report.facts import (
     curve_points,
     learned_facts,
@@ -23,11 +21,11 @@ from dlbi.report.facts import (
     movie_facts,
     transition_rows,
 )
+from dlbi.report.gallery import close_up, whole_field
 from dlbi.report.origin import origin_facts, rerun_command
-from dlbi.report.panels import Panel, p_value_panel, panel
 from dlbi.report.scores import movie_scores, truth_scores
 from dlbi.report.verdict import verdict
-from dlbi.report.zoom import Zoom, busiest
+from dlbi.report.zoom import busiest
 
 CURVE_SIZE = (320.0, 56.0)
 
@@ -63,7 +61,7 @@ def render_report(
     -----
     The page holds no time of day and nothing else that differs between two runs of the same seed.
     """
-    factor = upscaling_factor(sr.grid, movie.grid)
+    upscaling_factor(sr.grid, movie.grid)
     measured = measure_behind(sr, movie)
     found = find_artefacts(sr, movie, measured=measured) if findings is None else findings
     record = record_of(sr.provenance)
@@ -76,10 +74,11 @@ def render_report(
         method=record.get("method"),
         verdict=verdict(found, scored.scores),
         worst=_worst(found),
-        panels=_panels(sr, measured, scored.scores, truth, zoom),
-        zooms=_zooms(sr, measured, truth, zoom, factor),
+        panels=whole_field(sr, measured, scored.scores, truth, zoom),
+        zooms=close_up(sr, measured, truth, zoom),
         zoom_side_um=zoom.side * movie.grid.pixel_size_nm / 1000,
         zoom_side_px=zoom.side,
+        zoom_rule="the reconstruction" if sr.mean.any() else "the mean of all frames",
         findings=sorted(found, key=lambda f: list(_ORDER).index(f.severity)),
         severity=Severity,
         facts=movie_facts(measured, sr, light),
@@ -165,63 +164,3 @@ def _subtitle(sr: Reconstruction, movie: ImageStack) -> str:
         f"{movie.n_frames} frames of {width} × {height} pixels of {movie.grid.pixel_size_nm:g} nm; "
         f"image pixels of {sr.grid.pixel_size_nm:g} nm"
     )
-
-
-def _panels(
-    sr: Reconstruction,
-    measured: Movie,
-    scores: MovieScores | None,
-    truth: StructureImage | None,
-    zoom: Zoom,
-) -> list[Panel]:
-    camera = measured.stack.grid
-    box = zoom.box(camera)
-    panels = [
-        panel("Mean of all frames", measured.mean, camera,
-              caption="What the microscope shows.", colour_map="gray").marked(box),
-        panel("Reconstruction", sr.mean, sr.grid, unit="counts per fine pixel",
-              caption="Light of each fine pixel and frame, background taken off.").marked(box),
-    ]  # fmt: skip
-    if truth is not None:
-        panels.append(
-            panel("Truth", truth.density, truth.grid, unit="fluorophores per pixel",
-                  caption="Simulated, and unknown to the method.").marked(box)
-        )  # fmt: skip
-    if sr.std is not None:
-        panels.append(
-            panel("Standard deviation", sr.std, sr.grid, unit="counts per fine pixel",
-                  caption="How far the reconstruction may be off.")
-        )  # fmt: skip
-    if sr.p_value is not None:
-        learned = "network" in record_of(sr.provenance)
-        meaning = (
-            "Share of empty pixels among all that look as clear; small means structure."
-            if learned
-            else "Probability of no fluorophore here; small means structure."
-        )
-        panels.append(p_value_panel(sr.p_value, sr.grid, caption=meaning))
-    if scores is not None:
-        panels.append(
-            panel("Error map", scores.error_map, camera, colour_map="magma",
-                  caption="Mean frame against the blurred reconstruction (SQUIRREL)"
-                  + (", background taken off." if sr.background is not None else "."))
-        )  # fmt: skip
-    return panels
-
-
-def _zooms(
-    sr: Reconstruction, measured: Movie, truth: StructureImage | None, zoom: Zoom, factor: int
-) -> list[Panel]:
-    camera = measured.stack.grid
-    pictures = [
-        ("Mean of all frames", measured.mean, 1, "counts", "gray"),
-        ("Reconstruction", sr.mean, factor, "counts per fine pixel", "inferno"),
-    ]
-    if truth is not None:
-        fine = upscaling_factor(truth.grid, camera)
-        pictures.append(("Truth", truth.density, fine, "fluorophores per pixel", "inferno"))
-    return [
-        panel(title, zoom.cut(image, f), zoom.grid(camera, f), unit=unit, colour_map=colours,
-              max_px=10**6)
-        for title, image, f, unit, colours in pictures
-    ]  # fmt: skip

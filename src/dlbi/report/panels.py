@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import colormaps
@@ -52,6 +52,8 @@ class Panel:
         The colour scale as a CSS gradient.
     bar_percent, bar_label : float, str
         Scale bar, relative to the width.
+    pixels : bool
+        Whether its pixels are to be seen as squares.
     box : Box or None
         A region to be marked.
     """
@@ -67,11 +69,8 @@ class Panel:
     gradient: str
     bar_percent: float
     bar_label: str
+    pixels: bool
     box: Box | None = None
-
-    def marked(self, box: Box | None) -> Panel:
-        """The same picture with a region marked."""
-        return replace(self, box=box)
 
 
 def panel(
@@ -84,6 +83,8 @@ def panel(
     colour_map: str = "inferno",
     limits: tuple[float, float] | None = None,
     labels: tuple[str, str] | None = None,
+    pixels: bool = False,
+    box: Box | None = None,
     max_px: int = MAX_PX,
 ) -> Panel:
     """A picture of an image.
@@ -100,12 +101,16 @@ def panel(
         Values of the darkest and the brightest colour; `intensity_limits` of the image by default.
     labels : tuple of str, optional
         What stands at the ends of the colour scale in place of the limits.
+    pixels : bool
+        Whether its pixels are to be seen as squares.
+    box : Box, optional
+        A region to be marked.
     max_px : int
     """
     low, high = intensity_limits(image) if limits is None else limits
     shown = shrink(image, max_px)
     height_um, width_um = (side / 1000 for side in grid.extent_nm)
-    low_label, high_label = labels or (number(low, high), f"{number(high)} {unit}")
+    low_label, high_label = labels or (number(low, high), f"{number(high)} {unit}".rstrip())
     bar_nm = scale_bar_nm(grid.extent_nm[1])
     return Panel(
         title=title,
@@ -120,6 +125,8 @@ def panel(
         gradient=_gradient(colour_map),
         bar_percent=100.0 * bar_nm / grid.extent_nm[1],
         bar_label=_length(bar_nm),
+        pixels=pixels,
+        box=box,
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
+import numpy as np
+
 from dlbi.core.emitters import Emitters
 from dlbi.core.errors import DlbiWarning, InputError
 from dlbi.core.images import ImageStack, Reconstruction, StructureImage
@@ -48,7 +50,7 @@ class Scored:
 
 def movie_scores(sr: Reconstruction, stack: ImageStack) -> Scored:
     """RSP, RSE and χ², with the background that the image leaves out and without it."""
-    variance = temporal_variance(stack) / stack.n_frames
+    variance = temporal_variance(stack) / np.float32(stack.n_frames)
     rows: list[list[str]] = []
     notes: list[str] = []
     best = None

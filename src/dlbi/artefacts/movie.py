@@ -21,12 +21,12 @@ from dlbi.reconstruction.measurement import Movie
 BRIGHT_QUANTILE = 0.99
 """The bright parts of a field: this quantile of the mean image without background."""
 
-BORDER_PX, EDGE_LIMIT = 2, 1.7
+BORDER_PX, EDGE_LIMIT = 2, 1.9
 """Camera pixels along the edge, and their brightest light relative to the bright parts inside."""
 
 EDGE_SMOOTHING_PX = 1.0
 HAZE_QUANTILES = (0.02, 0.98)
-UNEVEN_LIMIT = 0.4
+UNEVEN_LIMIT = 0.35
 """Range of the haze over the field relative to the bright parts."""
 
 DRIFT_LIMIT_PX = 0.5

@@ -89,8 +89,9 @@ def _shift_px(block: F64, whole: F64) -> F64:
     for _ in range(N_STEPS):
         slopes = np.gradient(moved)
         terms = np.stack([g[inner].ravel() for g in (moved, np.ones_like(moved), *slopes)], axis=1)
-        scale, _, *change = np.linalg.lstsq(terms, target)[0].tolist()
-        if scale <= 0.0 or not np.isfinite(scale):
+        linear, _, rank, _ = np.linalg.lstsq(terms, target)
+        scale, _, *change = linear.tolist()
+        if rank < terms.shape[1] or scale <= 0.0:
             return np.full(2, np.nan)
         found = found + np.clip(-np.array(change) / scale, -1.0, 1.0)
         moved = shift(whole, found, order=3, mode="nearest")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dlbi.artefacts.finding import Severity
-from dlbi.artefacts.record import check_record, record_of
+from dlbi.artefacts.record import LARGE_R_HAT_95, check_record, record_of
 from dlbi.reconstruction.prior import LARGE_SHARE
 from dlbi.reconstruction.sampling import LARGE_R_HAT
 
@@ -47,7 +47,16 @@ def test_all_is_well():
 def test_chains_are_judged_by_the_limit_of_the_sampler(median, severity):
     record = {"tiles": [{"chains": []}], "r_hat_median": median}
     assert severities(record) == {"chains": severity}
-    assert only(record).told
+    assert only(record).told == (severity == "warning")
+
+
+@pytest.mark.parametrize(
+    ("worst", "severity"), [(LARGE_R_HAT_95, "fine"), (LARGE_R_HAT_95 + 0.1, "warning")]
+)
+def test_chains_that_differ_in_places_are_news(worst, severity):
+    finding = only({"tiles": [{"chains": []}], "r_hat_median": 1.0, "r_hat_95": worst})
+    assert (finding.severity, finding.told) == (severity, False)
+    assert f"{worst:.2f} at 95 %" in finding.sentence
 
 
 def test_one_chain_tells_nothing():

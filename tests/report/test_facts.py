@@ -50,6 +50,7 @@ def test_facts_of_a_fading_movie(sr):
     assert facts["Pixel"] == "110 nm camera, 20 nm image"
     assert float(facts["Bright signal"].split()[0]) == pytest.approx(150.0, rel=0.06)
     assert float(facts["Light left at the end"].rstrip("%")) == pytest.approx(53.0, abs=3.0)
+    assert float(facts["Camera noise"].split()[0]) == pytest.approx(5.0, rel=0.1)
     assert signal_to_noise(movie) == pytest.approx(150.0 / 5.0, rel=0.3)
 
 

@@ -13,6 +13,7 @@ from dlbi.artefacts import Finding, Severity
 from dlbi.core.errors import OutputError, ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack, Reconstruction, StructureImage
+from dlbi.core.optics import GaussianPSF
 from dlbi.reconstruction import reconstruct
 from dlbi.report import render_report, save_report
 
@@ -166,6 +167,18 @@ def test_nothing_to_see():
     page = Page(render_report(empty, still))
     assert "the mean frame is constant" in page.words
     assert "Error map" not in page.words
+
+
+@pytest.mark.parametrize("method", ["mean", "rl", "bayes"])
+def test_the_smallest_movie_has_a_page(method):
+    counts = np.random.default_rng(2).poisson(40.0, (2, 8, 8)).astype(np.uint16)
+    counts[:, 3:5, 3:5] += 400
+    movie = ImageStack(counts, PixelGrid((8, 8), 100.0))
+    psf = GaussianPSF(250.0)
+    sr = reconstruct(movie, method=method, psf=psf, rng=1, quality="preview", upscaling=2)
+    page = Page(render_report(sr, movie))
+    assert "too short, too small or too dim to show drift" in page.words
+    assert "nan" not in page.words.lower().split()
 
 
 def test_pictures_of_another_field_are_refused(sr, movie):

@@ -58,8 +58,12 @@ def movie_facts(movie: Movie, sr: Reconstruction, light: F64) -> list[Fact]:
         Fact(
             "Pixel", f"{grid.pixel_size_nm:g} nm camera, {sr.grid.pixel_size_nm:g} nm image",
         ),
-        Fact("Bright signal", f"{number(bright_level(movie))} counts", "mean of the brightest 1 %"),
+        Fact(
+            "Bright signal", f"{number(bright_level(movie))} counts",
+            "mean without background; 1 % of the pixels are brighter",
+        ),
         Fact("Signal ÷ noise", f"{signal_to_noise(movie):.1f}", "there, in one frame"),
+        Fact("Camera noise", f"{number(_dark_noise(movie))} counts", "in one frame, unlit"),
         Fact("Background", *_background(movie)),
     ]  # fmt: skip
     return [*facts, Fact("Light left at the end", *_bleaching(light))]
@@ -70,6 +74,10 @@ def signal_to_noise(movie: Movie) -> float:
     bright = movie.signal >= bright_level(movie)
     noise = float(np.sqrt(movie.variance[bright].mean(dtype=np.float64)))
     return bright_level(movie) / noise if noise > 0 else float("inf")
+
+
+def _dark_noise(movie: Movie) -> float:
+    return float(np.sqrt(movie.noise.variance(movie.background.haze).mean(dtype=np.float64)))
 
 
 def light_curve(movie: Movie) -> F64:
@@ -126,7 +134,7 @@ def learned_facts(record: Record, sr: Reconstruction, stack: ImageStack) -> list
 
 def learned_chain(record: Record) -> BlinkingChain | None:
     """Mean transition table over chains and tiles, None where nothing was sampled."""
-    tables = [chain["table_p1_to_p5"] for chain in chains_of(record)]
+    tables = [c["table_p1_to_p5"] for c in chains_of(record) if "table_p1_to_p5" in c]
     if not tables:
         return None
     p = np.mean(tables, axis=0).tolist()

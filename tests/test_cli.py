@@ -151,8 +151,8 @@ def in_process(*arguments, **options):
 
 
 HEAVY = {
-    "numpy", "scipy", "numba", "matplotlib", "skimage", "tifffile", "zarr", "onnxruntime", "onnx",
-    "torch",
+    "numpy", "scipy", "numba", "matplotlib", "jinja2", "PIL", "skimage", "tifffile", "zarr",
+    "onnxruntime", "onnx", "torch",
 }  # fmt: skip
 
 

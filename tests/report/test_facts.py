@@ -65,6 +65,7 @@ def test_frame_interval_is_told_only_if_known(sr):
 def test_a_movie_without_light_has_no_bleaching(sr):
     dark = measure(replace(fading(), data=np.full((40, 24, 24), 9.0, np.float32)))
     assert values(movie_facts(dark, sr, light_curve(dark)))["Light left at the end"] == "–"
+    assert "Light left at the end" not in values(movie_facts(dark, sr, None))
 
 
 def test_the_curve_starts_at_zero_and_fills_its_box():

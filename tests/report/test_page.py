@@ -64,6 +64,7 @@ def page(text):
 
 def test_it_is_one_well_formed_page(text, page):
     assert text.startswith('<!DOCTYPE html>\n<html lang="en">')
+    assert len(page.all("svg")) == 1
     ids = [a["id"] for _, a in page.tags if "id" in a]
     assert len(ids) == len(set(ids))
     assert len(page.all("h1")) == len(page.all("main")) == 1
@@ -162,6 +163,8 @@ def test_nothing_to_see():
     page = Page(render_report(empty, movie))
     assert "There is nothing to see" in page.words
     assert "with the most light in the mean of all frames" in page.words
+    assert "Light left at the end" not in page.words
+    assert not page.all("svg")
     frames = rng.integers(-20, 21, (15, 16, 16))
     still = ImageStack(100 + np.concatenate([frames, -frames]), grid)
     page = Page(render_report(empty, still))

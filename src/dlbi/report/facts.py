@@ -35,15 +35,15 @@ class Fact:
     note: str = ""
 
 
-def movie_facts(movie: Movie, sr: Reconstruction, light: F64) -> list[Fact]:
+def movie_facts(movie: Movie, sr: Reconstruction, light: F64 | None) -> list[Fact]:
     """Size, scale, signal and background of a movie.
 
     Parameters
     ----------
     movie : Movie
     sr : Reconstruction
-    light : ndarray, (T,)
-        `light_curve`.
+    light : ndarray, (T,), or None
+        `light_curve`; None where there is no light to follow.
     """
     stack = movie.stack
     grid, interval = stack.grid, stack.frame_interval_s
@@ -66,7 +66,9 @@ def movie_facts(movie: Movie, sr: Reconstruction, light: F64) -> list[Fact]:
         Fact("Camera noise", f"{number(_dark_noise(movie))} counts", "in one frame, unlit"),
         Fact("Background", *_background(movie)),
     ]  # fmt: skip
-    return [*facts, Fact("Light left at the end", *_bleaching(light))]
+    if light is not None:
+        facts.append(Fact("Light left at the end", *_bleaching(light)))
+    return facts
 
 
 def signal_to_noise(movie: Movie) -> float:

@@ -66,7 +66,7 @@ def render_report(
     found = find_artefacts(sr, movie, measured=measured) if findings is None else findings
     record = record_of(sr.provenance)
     scored = movie_scores(sr, movie)
-    light = light_curve(measured)
+    light = light_curve(measured) if _is_lit(found) else None
     zoom = busiest(sr.mean if sr.mean.any() else measured.signal, movie.grid)
     return _template().render(
         version=__version__,
@@ -82,7 +82,7 @@ def render_report(
         findings=sorted(found, key=lambda f: list(_ORDER).index(f.severity)),
         severity=Severity,
         facts=movie_facts(measured, sr, light),
-        curve=curve_points(light, *CURVE_SIZE),
+        curve=None if light is None else curve_points(light, *CURVE_SIZE),
         curve_size=CURVE_SIZE,
         n_frames=movie.n_frames,
         subtitle=_subtitle(sr, movie),
@@ -133,6 +133,10 @@ def save_report(
 
 
 _ORDER = (Severity.WARNING, Severity.UNKNOWN, Severity.NOTE, Severity.FINE)
+
+
+def _is_lit(found: Sequence[Finding]) -> bool:
+    return not any(f.name == "light" and f.severity is Severity.WARNING for f in found)
 
 
 def _worst(found: Sequence[Finding]) -> Severity:

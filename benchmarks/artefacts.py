@@ -28,7 +28,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from dlbi.calibration import estimate_psf
 from scipy.ndimage import gaussian_filter
 
 from dlbi.artefacts.finding import Finding, Severity
@@ -45,6 +44,7 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack, StructureImage
 from dlbi.evaluation.drift import estimate_drift
 from dlbi.evaluation.saturation import find_saturation
+from dlbi.inference.psf import estimate_psf
 from dlbi.inference.refinement import Schedule
 from dlbi.reconstruction import QUALITIES, reconstruct
 from dlbi.reconstruction.measurement import measure

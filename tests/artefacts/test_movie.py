@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dlbi.calibration import PsfEstimate, estimate_psf
 
 from dlbi.artefacts.finding import Severity
 from dlbi.artefacts.movie import (
@@ -23,6 +22,7 @@ from dlbi.artefacts.movie import (
 )
 from dlbi.evaluation.drift import Drift, estimate_drift
 from dlbi.evaluation.saturation import find_saturation
+from dlbi.inference.psf import PsfEstimate, estimate_psf
 from dlbi.reconstruction.measurement import measure
 
 FINE, NOTE, WARNING, UNKNOWN = (

@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+import tifffile
 from tests.cli.movies import counts, write_movie
 
 from dlbi import __version__

@@ -12,12 +12,12 @@ from dlbi.artefacts.movie import (
     check_saturation,
 )
 from dlbi.artefacts.record import Record, check_record, record_of
-from dlbi.calibration import estimate_psf
 from dlbi.core.images import ImageStack, Reconstruction
 from dlbi.core.optics import GaussianPSF
 from dlbi.evaluation.drift import estimate_drift
 from dlbi.evaluation.saturation import find_saturation
 from dlbi.inference.noise import NoiseModel
+from dlbi.inference.psf import estimate_psf
 from dlbi.reconstruction.measurement import PRESET_FWHM_NM, Movie, measure
 
 ORDER = (

@@ -11,10 +11,10 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from dlbi.artefacts.finding import Finding, Severity
-from dlbi.calibration import PsfEstimate
 from dlbi.core.images import FloatImage
 from dlbi.evaluation.drift import Drift
 from dlbi.evaluation.saturation import Saturation
+from dlbi.inference.psf import PsfEstimate
 from dlbi.inference.significance import light_z, shows_light
 from dlbi.reconstruction.measurement import Movie
 

@@ -113,7 +113,7 @@ def run(stack: ImageStack, truth: FloatImage | None, seed: int) -> dict[str, Pai
         images = [reconstruct(h, method=method, rng=seed + k).mean for k, h in enumerate(halves)]
         found[method] = figures(images, grid, truth)
     movies = [measure(half) for half in halves]
-    projections = [projection_of(half, psf_of(half, None)[0], UPSCALING) for half in halves]
+    projections = [projection_of(half, psf_of(half)[0], UPSCALING) for half in halves]
     for n in ITERATIONS:
         images = [
             without_margin(deconvolve(movie, projection, n_iterations=n), projection)

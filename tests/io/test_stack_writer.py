@@ -100,7 +100,7 @@ def test_equal_content_gives_equal_bytes(tmp_path, movie):
 
 
 def test_beyond_four_gigabytes_it_is_bigtiff(tmp_path, monkeypatch, movie):
-    monkeypatch.setattr(stack_writer, "_BIG_TIFF_BYTES", movie.nbytes - 1)
+    monkeypatch.setattr(stack_writer, "BIG_TIFF_BYTES", movie.nbytes - 1)
     path = save_stack(tmp_path / "m.ome.tif", ImageStack(movie, GRID))
     with tifffile.TiffFile(path) as tif:
         assert tif.is_bigtiff

@@ -84,16 +84,10 @@ def test_a_movie_is_measured_on_all_its_frames():
     )
 
 
-def test_a_given_psf_is_taken_as_it_is(movie):
-    psf, record = psf_of(movie.stack, GaussianPSF(333.0))
-    assert psf.fwhm_nm == 333.0
-    assert record == {"fwhm_nm": 333.0, "origin": "given"}
-
-
 def test_the_psf_is_read_off_a_movie_that_shows_it(movie):
     with warnings.catch_warnings():
         warnings.simplefilter("error", DlbiWarning)
-        psf, record = psf_of(movie.stack, None)
+        psf, record = psf_of(movie.stack)
     assert record["origin"] == "movie"
     assert record["fwhm_nm"] == psf.fwhm_nm
     truth = movie.scene.microscope.psf.fwhm_nm
@@ -102,7 +96,7 @@ def test_the_psf_is_read_off_a_movie_that_shows_it(movie):
 
 def test_an_unidentified_psf_is_told(noise_only):
     with pytest.warns(DlbiWarning, match="--psf-fwhm"):
-        psf, record = psf_of(noise_only, None)
+        psf, record = psf_of(noise_only)
     assert psf.fwhm_nm == PRESET_FWHM_NM
     assert record == {"fwhm_nm": PRESET_FWHM_NM, "origin": "preset"}
 

@@ -16,8 +16,9 @@ from dlbi.inference.refinement import Schedule
 from dlbi.inference.threeb import ThreeBOptions
 from dlbi.learning.network import load_network
 from dlbi.learning.symmetry import SYMMETRIES, apply_image
-from dlbi.reconstruction import METHODS, pipeline, reconstruct, reconstructor, sampling, threeb
+from dlbi.reconstruction import METHODS, reconstruct, reconstructor, sampling, threeb
 from dlbi.reconstruction.measurement import measure
+from dlbi.reconstruction.options import QUALITIES
 from dlbi.simulation.movie import simulate
 from dlbi.simulation.presets import custom
 from dlbi.simulation.structures import draw
@@ -29,7 +30,7 @@ LEARNED = ("dlbi", "network")
 def short_runs():
     """Fewer sweeps: these tests ask what is wired to what, not how good it is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(pipeline.QUALITIES, "preview", Schedule(n_sweeps=12, n_burn_in=6))
+        patch.setitem(QUALITIES, "preview", Schedule(n_sweeps=12, n_burn_in=6))
         patch.setitem(threeb.ITERATIONS, "preview", 1)
         short = partial(ThreeBOptions, passes=2, tries=1, samples=4, size_searches=20)
         patch.setattr(threeb, "ThreeBOptions", short)

@@ -41,6 +41,17 @@ def test_without_a_scope_nothing_is_given(movie):
     assert set(given.blinking) == {None}
 
 
+def test_a_given_psf_overrides_that_of_the_scope_alone(movie, scope):
+    given, calibrated = (
+        given_by(scope, movie.stack, GaussianPSF(333.0)),
+        given_by(scope, movie.stack),
+    )
+    assert given.psf == GaussianPSF(333.0)
+    assert given.psf_record == {"fwhm_nm": 333.0, "origin": "given"}
+    assert calibrated.psf_record == {"fwhm_nm": 400.0, "origin": "scope"}
+    assert (given.noise, given.blinking) == (calibrated.noise, calibrated.blinking)
+
+
 def test_a_scope_of_other_pixels_is_refused(movie, scope):
     with pytest.raises(InputError, match="for camera pixels of 100 nm but the movie has 160 nm"):
         reconstruct(movie.stack, method="rl", scope=replace(scope, pixel_size_nm=100.0))

@@ -19,6 +19,9 @@ PathLike = str | os.PathLike[str]
 TIFF_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff")
 """Suffixes under which images and movies are written."""
 
+BIG_TIFF_BYTES = 3.5e9
+"""Pixels beyond which a TIFF is written as BigTIFF."""
+
 OUTPUT_SUFFIXES = (*TIFF_SUFFIXES, ".csv", ".html", ".json", ".png", ".toml")
 """Every suffix the package writes."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,15 @@ from numpy.typing import NDArray
 from dlbi.core.errors import DlbiWarning, FileFormatError, InputError, ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage, StructureImage
-from dlbi.io.files import TIFF_SUFFIXES, PathLike, check_writable, pending_outputs, reading, writing
+from dlbi.io.files import (
+    BIG_TIFF_BYTES,
+    TIFF_SUFFIXES,
+    PathLike,
+    check_writable,
+    pending_outputs,
+    reading,
+    writing,
+)
 from dlbi.io.frames import check_pixel_type
 from dlbi.io.kinds import file_kind
 from dlbi.io.metadata import IMAGE_PIXEL_NM, Metadata, choose_pixel_size
@@ -190,12 +200,67 @@ def write_image(
     compress: bool = False,
 ) -> None:
     """Write the file of `save_image` under exactly this name, at once."""
-    if image.shape != grid.shape:
-        raise ShapeError(f"image {image.shape} does not fit grid {grid.shape}")
+    _write_tiff(path, [image], grid, 1, None, unit, description, compress=compress)
+
+
+def write_image_series(
+    path: Path,
+    images: Iterable[NDArray[np.floating]],
+    grid: PixelGrid,
+    *,
+    n_images: int,
+    interval_s: float | None,
+    description: str = "",
+) -> None:
+    """Write images of successive times as one OME-TIFF (T, Y, X), float32, at once.
+
+    Parameters
+    ----------
+    path : Path
+        Exactly this name.
+    images : iterable of ndarray, (Y, X)
+        Taken one after the other; only one is held.
+    grid : PixelGrid
+    n_images : int
+        How many there are.
+    interval_s : float or None
+        Time from one image to the next, if known.
+    description : str
+        What the values are.
+
+    Raises
+    ------
+    ShapeError
+        If an image does not fit the grid.
+    """
+    _write_tiff(path, images, grid, n_images, interval_s, "", description, compress=False)
+
+
+def _write_tiff(
+    path: Path,
+    images: Iterable[NDArray[np.floating]],
+    grid: PixelGrid,
+    n_images: int,
+    interval_s: float | None,
+    unit: str,
+    description: str,
+    *,
+    compress: bool,
+) -> None:
+    def planes() -> Iterator[FloatImage]:
+        for image in images:
+            if image.shape != grid.shape:
+                raise ShapeError(f"image {image.shape} does not fit grid {grid.shape}")
+            yield np.ascontiguousarray(image, np.float32)
+
+    shape = (n_images, *grid.shape)
     per_cm = 1e7 / grid.pixel_size_nm
     tifffile.imwrite(
         path,
-        np.ascontiguousarray(image, np.float32),
+        planes(),
+        shape=shape,
+        dtype=np.float32,
+        bigtiff=4 * math.prod(shape) > BIG_TIFF_BYTES,
         byteorder="<",
         ome=False,  # the OME-XML is our own
         photometric="minisblack",
@@ -204,6 +269,8 @@ def write_image(
         description=ome_xml(
             grid,
             np.dtype(np.float32),
+            n_frames=n_images,
+            frame_interval_s=interval_s,
             name=description,
             channel=" ".join(filter(None, (description, unit and f"[{unit}]"))),
         ),

@@ -15,10 +15,16 @@ from numpy.typing import DTypeLike, NDArray
 from dlbi.core.errors import InputError, ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
-from dlbi.io.files import TIFF_SUFFIXES, PathLike, check_writable, pending_outputs, writing
+from dlbi.io.files import (
+    BIG_TIFF_BYTES,
+    TIFF_SUFFIXES,
+    PathLike,
+    check_writable,
+    pending_outputs,
+    writing,
+)
 from dlbi.io.ome import CREATOR, ome_xml
 
-_BIG_TIFF_BYTES = 3.5e9
 _COPY_BYTES = 2**26
 
 
@@ -150,7 +156,7 @@ class StackWriter:
             dtype=self.dtype,
             byteorder="<",
             ome=False,  # the OME-XML is our own
-            bigtiff=math.prod(shape) * self.dtype.itemsize > _BIG_TIFF_BYTES,
+            bigtiff=math.prod(shape) * self.dtype.itemsize > BIG_TIFF_BYTES,
             photometric="minisblack",
             description=self._xml,
             metadata=None,

@@ -13,15 +13,15 @@ from __future__ import annotations
 import csv
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlbi.core.emitters import Emitters
-from dlbi.core.errors import FileFormatError, InputError
+from dlbi.core.errors import FileFormatError, InputError, ShapeError
 from dlbi.io.files import PathLike, check_writable, pending_outputs, reading, writing
 from dlbi.io.metadata import length_nm
 
@@ -29,7 +29,7 @@ _ROWS_AT_ONCE = 65_536
 _MAX_HEADER = 65_536
 _HEADING = re.compile(r"\s*([^\[]*?)\s*(?:\[([^\]]*)\])?\s*")
 
-_Table = Mapping[str, NDArray[Any]]
+_Table = dict[str, NDArray[Any]]
 
 
 def save_emitters(
@@ -75,22 +75,65 @@ def save_emitters(
 
 def write_emitters(path: Path, emitters: Emitters, *, sigma_nm: float | None = None) -> None:
     """Write the file of `save_emitters` under exactly this name, at once."""
-    columns = _thunderstorm_columns(emitters, sigma_nm)
-    row = ",".join("%d" if c.dtype.kind in "iu" else "%.10g" for c in columns.values()) + "\n"
+    write_emitter_series(path, [emitters], sigma_nm=sigma_nm)
+
+
+def write_emitter_series(
+    path: Path, tables: Iterable[Emitters], *, sigma_nm: float | None = None
+) -> None:
+    """Write emitters of successive times as one table, those of the n-th time in frame n.
+
+    Parameters
+    ----------
+    path : Path
+        Exactly this name, at once.
+    tables : iterable of Emitters
+        Taken one after the other; all that hold emitters have the same columns.
+    sigma_nm : float, optional
+        Standard deviation of the PSF.
+
+    Raises
+    ------
+    ShapeError
+        If their columns differ.
+    """
+    n_before, header, columns = 0, "", _Table()
     with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(",".join(f'"{name}"' for name in columns) + "\n")
-        for start in range(0, len(emitters), _ROWS_AT_ONCE):
-            block = (c[start : start + _ROWS_AT_ONCE].tolist() for c in columns.values())
-            text = "".join(map(row.__mod__, zip(*block, strict=True)))
-            file.write(text.replace("nan", "NaN"))  # Java's spelling
+        for frame, emitters in enumerate(tables, start=1):
+            columns = _thunderstorm_columns(emitters, sigma_nm, frame, n_before)
+            if len(emitters) == 0:
+                continue
+            if header and header != _header(columns):
+                raise ShapeError(f"the emitters of frame {frame} have other columns than before")
+            if not header:
+                header = _header(columns)
+                file.write(header)
+            _write_rows(file, columns, len(emitters))
+            n_before += len(emitters)
+        if not header:
+            file.write(_header(columns))
 
 
-def _thunderstorm_columns(emitters: Emitters, sigma_nm: float | None) -> _Table:
+def _header(columns: _Table) -> str:
+    return ",".join(f'"{name}"' for name in columns) + "\n"
+
+
+def _write_rows(file: TextIO, columns: _Table, n_rows: int) -> None:
+    row = ",".join("%d" if c.dtype.kind in "iu" else "%.10g" for c in columns.values()) + "\n"
+    for start in range(0, n_rows, _ROWS_AT_ONCE):
+        block = (c[start : start + _ROWS_AT_ONCE].tolist() for c in columns.values())
+        text = "".join(map(row.__mod__, zip(*block, strict=True)))
+        file.write(text.replace("nan", "NaN"))  # Java's spelling
+
+
+def _thunderstorm_columns(
+    emitters: Emitters, sigma_nm: float | None, frame: int, n_before: int
+) -> _Table:
     known = emitters.columns()
     n = len(emitters)
     columns: dict[str, NDArray[Any] | None] = {
-        "id": np.arange(1, n + 1),
-        "frame": np.ones(n, np.int64),
+        "id": np.arange(n_before + 1, n_before + n + 1),
+        "frame": np.full(n, frame, np.int64),
         "x [nm]": emitters.x_nm,
         "y [nm]": emitters.y_nm,
         "sigma [nm]": None if sigma_nm is None else np.full(n, sigma_nm),

@@ -80,12 +80,8 @@ def measure(stack: ImageStack, noise: NoiseModel | None = None) -> Movie:
     return Movie(stack, mean, noise, estimate_background(stack, mean, variance_of_mean))
 
 
-def psf_of(
-    stack: ImageStack, psf: GaussianPSF | None, *, origin: str = "given"
-) -> tuple[GaussianPSF, dict[str, Any]]:
-    """The PSF given, measured from the movie or, with a warning, of the preset; and its origin."""
-    if psf is not None:
-        return psf, {"fwhm_nm": psf.fwhm_nm, "origin": origin}
+def psf_of(stack: ImageStack) -> tuple[GaussianPSF, dict[str, Any]]:
+    """The PSF measured from the movie or, with a warning, of the preset; and its origin."""
     found = estimate_psf(stack)
     if found.identified:
         return GaussianPSF(found.fwhm_nm), {

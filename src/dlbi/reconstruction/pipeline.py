@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dlbi.core.emitters import Emitters
-from dlbi.core.errors import DlbiWarning, InputError, ShapeError
+from dlbi.core.errors import DlbiWarning
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage, ImageStack, Reconstruction, Reconstructor
 from dlbi.core.optics import GaussianPSF
@@ -23,11 +23,9 @@ from dlbi.core.scope import Scope
 from dlbi.forward import Projection
 from dlbi.inference.classical import mean_image, sofi2
 from dlbi.inference.fusion import product_of_experts, same_relative_std, std_of_experts
-from dlbi.inference.refinement import STARTS, Schedule
+from dlbi.inference.refinement import Schedule
 from dlbi.inference.significance import light_z, p_dark, shows_light
-from dlbi.learning.network import UPSCALING as NETWORK_UPSCALING
 from dlbi.learning.network import Network, load_network
-from dlbi.learning.passes import MIN_SIDE_PX as NETWORK_SIDE_PX
 from dlbi.learning.prediction import Prediction
 from dlbi.reconstruction.measurement import (
     RL_ITERATIONS,
@@ -39,24 +37,11 @@ from dlbi.reconstruction.measurement import (
     with_margin,
     without_margin,
 )
+from dlbi.reconstruction.options import LEARNED, UNBLURRED, Options
 from dlbi.reconstruction.prior import disagreement, look, report_disagreement
 from dlbi.reconstruction.sampling import sample
 from dlbi.reconstruction.scoping import Given, given_by
-from dlbi.reconstruction.threeb import sample_threeb
-
-METHODS = ("dlbi", "network", "bayes", "3b", "rl", "sofi", "mean")
-"""Network and Bayesian refinement (the paper), the network alone, Bayesian refinement alone, the 3B
-baseline, Richardson–Lucy, second-order SOFI, upscaled mean."""
-
-LEARNED = ("dlbi", "network")
-GUIDED = ("bayes", "rl")
-"""Methods that start from a guide of the user; `dlbi` makes its own."""
-
-QUALITIES = {
-    "preview": Schedule(n_sweeps=20, n_burn_in=10),
-    "standard": Schedule(n_sweeps=40, n_burn_in=15, n_chains=2),
-    "best": Schedule(n_sweeps=60, n_burn_in=20, n_chains=4),
-}
+from dlbi.reconstruction.threeb import announce_threeb, sample_threeb
 
 GUIDED_ITERATIONS = 20
 """Richardson–Lucy steps from the network's image: they bring in light that it missed. More of them
@@ -65,8 +50,6 @@ make the guide noisier again and the result worse (docs/training.md)."""
 FUSION_BANDWIDTH_PX, FUSION_WEIGHT = 2.0, 0.75
 """Fine pixels over which sampled and network's image are compared where they are joined, and the
 weight of the sampled one (docs/training.md)."""
-
-MIN_SIDE_PX = 8
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the stage, the steps done and the steps in all."""
@@ -147,34 +130,44 @@ def reconstruct(
     Li et al. 2018, doi:10.1093/bioinformatics/bty241, sections 2.2 and 2.3; docs/paper-map.md
     lists the deviations.
     """
-    _check_options(stack, method, quality, start, upscaling, n_workers, guided=guide is not None)
-    schedule = replace(QUALITIES[quality], start=start)
+    options = Options(method, guide, model, quality, start, upscaling, n_workers)
+    options.check(stack)
+    if method == "3b":
+        announce_threeb(stack, quality)
+    return reconstruct_given(
+        stack, given_by(scope, stack, psf), options, seed=root_seed(rng), progress=progress
+    )
+
+
+def reconstruct_given(
+    stack: ImageStack,
+    given: Given,
+    options: Options,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+) -> Reconstruction:
+    """`reconstruct` with checked options and figures that are not to be measured."""
+    method, guide, upscaling = options.method, options.guide, options.upscaling
+    n_workers = options.n_workers
     fine = stack.grid.refine(upscaling)
-    if guide is not None and guide.shape != fine.shape:
-        raise ShapeError(
-            f"the guide must be {fine.shape[1]}×{fine.shape[0]} pixels "
-            f"(×{upscaling} of the movie), got shape {guide.shape}"
-        )
-    record: dict[str, Any] = {"method": method, "seed": root_seed(rng), "upscaling": upscaling}
-    given = given_by(scope, stack)
+    record: dict[str, Any] = {"method": method, "seed": seed, "upscaling": upscaling}
     if given.record is not None:
         record["scope"] = given.record
-    network = (model or load_network()) if method in LEARNED else None
+    network = (options.model or load_network()) if method in LEARNED else None
     movie = measure(stack, given.noise)
     record["noise"] = movie.noise._asdict()
-    if method in ("mean", "sofi"):
+    if method in UNBLURRED:
         image = mean_image(movie.mean, movie.background.haze, upscaling)
         if method == "sofi":
             image = _with_light_of(image, sofi2(stack, upscaling))
         return Reconstruction(image, fine, background=movie.background.haze, provenance=record)
-    psf, record["psf"] = (
-        psf_of(stack, given.psf, origin="scope") if psf is None else psf_of(stack, psf)
-    )
+    psf, record["psf"] = psf_of(stack) if given.psf is None else (given.psf, given.psf_record)
     report = progress or _silent
     if method == "3b":
         image, std, emitters, done = sample_threeb(
             stack, psf, mean_image(movie.mean, movie.background.haze, upscaling),
-            quality=quality, upscaling=upscaling, seed=record["seed"],
+            quality=options.quality, upscaling=upscaling, seed=seed,
             progress=partial(report, "3b"),
         )  # fmt: skip
         return Reconstruction(
@@ -196,7 +189,7 @@ def reconstruct(
     if network is not None:
         prior, record["network"] = look(
             network, movie, density, projection,
-            seed=record["seed"], n_workers=n_workers, progress=partial(report, "network"),
+            seed=seed, n_workers=n_workers, progress=partial(report, "network"),
         )  # fmt: skip
         record["network"] |= report_disagreement(disagreement(movie, prior.mean, projection))
         if method == "network":
@@ -214,7 +207,7 @@ def reconstruct(
             prior = None
     return _refined(
         movie, prior, density, projection, p_dark(z, upscaling), record,
-        schedule=schedule, given=given, n_workers=n_workers, report=report,
+        schedule=options.schedule, given=given, n_workers=n_workers, report=report,
     )  # fmt: skip
 
 
@@ -295,42 +288,6 @@ def _empty(movie: Movie, fine: PixelGrid, record: dict[str, Any]) -> Reconstruct
         emitters=Emitters(np.zeros(0), np.zeros(0)), background=movie.background.haze,
         provenance=record,
     )  # fmt: skip
-
-
-def _check_options(
-    stack: ImageStack,
-    method: str,
-    quality: str,
-    start: str,
-    upscaling: int,
-    n_workers: int,
-    *,
-    guided: bool,
-) -> None:
-    if method not in METHODS:
-        raise InputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if quality not in QUALITIES:
-        raise InputError(f"quality must be one of {', '.join(QUALITIES)}, got {quality!r}")
-    if start not in STARTS:
-        raise InputError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
-    if not 1 <= upscaling <= 16:
-        raise InputError(f"upscaling must lie in 1…16, got {upscaling}")
-    if n_workers < 1:
-        raise InputError(f"the number of workers must be at least 1, got {n_workers}")
-    side = NETWORK_SIDE_PX if method in LEARNED else MIN_SIDE_PX
-    if min(stack.grid.shape) < side:
-        h, w = stack.grid.shape
-        hint = "; bayes needs 8×8" if method in LEARNED else ""
-        raise ShapeError(
-            f"{method} needs a field of at least {side}×{side} camera pixels, got {w}×{h}{hint}"
-        )
-    if method in LEARNED and upscaling != NETWORK_UPSCALING:
-        raise InputError(
-            f"the network refines {NETWORK_UPSCALING} times, not {upscaling}; take method bayes"
-        )
-    if guided and method not in GUIDED:
-        why = "takes its guide from the network" if method in LEARNED else "has no use for a guide"
-        raise InputError(f"method {method} {why}; give a guide to {' or '.join(GUIDED)}")
 
 
 def _with_light_of(reference: FloatImage, image: FloatImage) -> FloatImage:

@@ -1,8 +1,8 @@
-"""What a reconstruction takes from a calibration in place of measuring it."""
+"""What a reconstruction is given, by hand or by a calibration, in place of measuring it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,33 +20,41 @@ PIXEL_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Identified figures of a calibration.
+    """Figures that are not to be measured.
 
     Parameters
     ----------
     psf : GaussianPSF or None
+    psf_record : dict or None
+        Its width and origin, for the provenance.
     noise : NoiseModel or None
     blinking : KnownBlinking
     record : dict or None
-        What was taken, for the provenance; None without a calibration.
+        What a calibration gave, for the provenance; None without one.
     """
 
     psf: GaussianPSF | None = None
+    psf_record: dict[str, Any] | None = None
     noise: NoiseModel | None = None
     blinking: KnownBlinking = NOTHING_KNOWN
     record: dict[str, Any] | None = None
 
 
-def given_by(scope: Scope | None, stack: ImageStack) -> Given:
-    """What a calibration gives to the reconstruction of a movie.
+def given_by(scope: Scope | None, stack: ImageStack, psf: GaussianPSF | None = None) -> Given:
+    """What a calibration, and a PSF that overrides its own, give to the reconstruction of a movie.
 
     Raises
     ------
     InputError
         If it belongs to camera pixels of another size.
     """
-    if scope is None:
-        return Given()
+    given = Given() if scope is None else _given_by_scope(scope, stack)
+    if psf is None:
+        return given
+    return replace(given, psf=psf, psf_record={"fwhm_nm": psf.fwhm_nm, "origin": "given"})
+
+
+def _given_by_scope(scope: Scope, stack: ImageStack) -> Given:
     pixel = stack.grid.pixel_size_nm
     if not np.isclose(scope.pixel_size_nm, pixel, rtol=PIXEL_TOLERANCE):
         raise InputError(
@@ -64,7 +72,8 @@ def given_by(scope: Scope | None, stack: ImageStack) -> Given:
         "noise": None if noise is None else noise._asdict(),
         "blinking": known,
     }
-    return Given(psf, noise, KnownBlinking(**known), record)
+    psf_record = None if psf is None else {"fwhm_nm": psf.fwhm_nm, "origin": "scope"}
+    return Given(psf, psf_record, noise, KnownBlinking(**known), record)
 
 
 def _noise(scope: Scope) -> NoiseModel:

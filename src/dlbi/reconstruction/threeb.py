@@ -46,16 +46,6 @@ def sample_threeb(
         Called with (done, total) passes and tries.
     """
     options = ThreeBOptions(iterations=ITERATIONS[quality])
-    height, width = stack.grid.shape
-    minutes = expected_minutes(height * width, stack.n_frames, options)
-    if minutes > LONG_MINUTES:
-        warnings.warn(
-            f"3b of {width}×{height} px and {stack.n_frames} frames takes some {minutes:.0f} "
-            "minutes, growing faster than the area; choose a region with --roi, or a lower "
-            "--quality",
-            DlbiWarning,
-            stacklevel=3,
-        )
     result = threeb(
         stack.load(), stack.grid, psf,
         options=options, upscaling=upscaling, seed=seed, progress=progress,
@@ -64,6 +54,22 @@ def sample_threeb(
     counts_per_spot = float(reference.sum(dtype=np.float64)) / spots if spots > 0 else 0.0
     mean, std = (image * np.float32(counts_per_spot) for image in (result.mean, result.std))
     return mean, std, result.emitters, {"threeb": result.diagnostics()}
+
+
+def announce_threeb(stack: ImageStack, quality: str, *, n_runs: int = 1) -> None:
+    """Warn before runs of 3B on movies like `stack` that take long together."""
+    height, width = stack.grid.shape
+    options = ThreeBOptions(iterations=ITERATIONS[quality])
+    minutes = n_runs * expected_minutes(height * width, stack.n_frames, options)
+    if minutes > LONG_MINUTES:
+        runs = "" if n_runs == 1 else f", {n_runs} times,"
+        warnings.warn(
+            f"3b of {width}×{height} px and {stack.n_frames} frames{runs} takes some "
+            f"{minutes:.0f} minutes, growing faster than the area; choose a region with --roi, or "
+            "a lower --quality",
+            DlbiWarning,
+            stacklevel=3,
+        )
 
 
 def expected_minutes(n_pixels: int, n_frames: int, options: ThreeBOptions) -> float:

@@ -1,0 +1,200 @@
+"""Time-lapse: every window of frames reconstructed apart, with one microscope for all of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from dlbi.core.errors import DlbiWarning, InputError
+from dlbi.core.images import ImageStack, Reconstruction
+from dlbi.core.optics import GaussianPSF
+from dlbi.core.rng import RngLike, derived_seed, root_seed
+from dlbi.core.scope import Scope
+from dlbi.inference.noise import fit_noise
+from dlbi.reconstruction.measurement import psf_of
+from dlbi.reconstruction.options import UNBLURRED, Options
+from dlbi.reconstruction.pipeline import Progress, reconstruct_given
+from dlbi.reconstruction.scoping import Given, given_by
+from dlbi.reconstruction.threeb import announce_threeb
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Windows of equal length along a movie, in time order.
+
+    Parameters
+    ----------
+    n_frames : int
+        Of the movie.
+    window : int
+        Frames in each window.
+    step : int or None
+        Frames from the start of one window to that of the next; `window` if None.
+
+    Raises
+    ------
+    InputError
+        If a window holds fewer than 2 frames or more than the movie, or the step is below 1.
+    """
+
+    n_frames: int
+    window: int
+    step: int | None = None
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        if self.window < 2:
+            raise InputError(
+                f"a window of {self.window} frames cannot show blinking; 2 or more are needed, "
+                "and some hundred are better"
+            )
+        if self.step is not None and self.step < 1:
+            raise InputError(
+                f"windows go forward in time, got a step of {self.step}; use 1 or more"
+            )
+        if self.window > self.n_frames:
+            raise InputError(
+                f"a window of {self.window} frames is longer than the {self.n_frames} of the "
+                "movie; choose a shorter one"
+            )
+
+    @property
+    def stride(self) -> int:
+        """Frames from one start to the next."""
+        return self.window if self.step is None else self.step
+
+    def __len__(self) -> int:
+        """Number of windows; what is left at the end is shorter than a window."""
+        return 1 + (self.n_frames - self.window) // self.stride
+
+    def __getitem__(self, index: int) -> slice:
+        """Frames of a window."""
+        start = range(len(self))[index] * self.stride
+        return slice(start, start + self.window)
+
+    @property
+    def n_left_out(self) -> int:
+        """Frames behind the last window."""
+        return self.n_frames - int(self[-1].stop)
+
+
+def reconstruct_windows(
+    stack: ImageStack,
+    *,
+    window: int,
+    step: int | None = None,
+    first: int = 0,
+    psf: GaussianPSF | None = None,
+    scope: Scope | None = None,
+    rng: RngLike = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Iterator[tuple[slice, Reconstruction]]:
+    """Reconstruct every window of a movie apart, one after the other.
+
+    What belongs to the microscope is measured once, on all frames, and holds for every window: PSF
+    and camera noise. Structure, background and blinking belong to each window. No window is
+    brightened or dimmed, so all images are in counts of the movie per fine pixel and frame.
+
+    Parameters
+    ----------
+    stack : ImageStack
+        As in `reconstruct`; each window is read when its turn comes.
+    window : int
+        Frames in each window, at least 2. Frames at the end that fill no window are left out.
+    step : int, optional
+        Frames from the start of one window to that of the next; `window` by default.
+    first : int
+        Number of the window to begin with, from 0: what an earlier run has done is left out, and
+        changes nothing of the rest.
+    psf, scope, rng
+        As in `reconstruct`. A window draws its numbers from the seed and its first frame.
+    progress : callable, optional
+        Called with ("window i of n, stage", done, total).
+    **options
+        `method`, `guide`, `model`, `quality`, `start`, `upscaling` and `n_workers` as in
+        `reconstruct`.
+
+    Yields
+    ------
+    frames : slice
+        Frames of the window in `stack`.
+    reconstruction : Reconstruction
+
+    Raises
+    ------
+    InputError, ShapeError
+        As `reconstruct`, and if no such windows fit the movie; at once, before the first window.
+
+    Warns
+    -----
+    DlbiWarning
+        As `reconstruct`; what a window warns of begins with its number and frames.
+
+    Examples
+    --------
+    >>> for frames, sr in dlbi.reconstruct_windows(movie, window=200):  # doctest: +SKIP
+    ...     print(frames.start, sr.mean.sum())
+    """
+    windows = Windows(stack.n_frames, window, step)
+    chosen = Options(**options)
+    head = stack.select(windows[0])
+    chosen.check(head)
+    given = given_by(scope, stack, psf)
+    if chosen.method == "3b":
+        announce_threeb(head, chosen.quality, n_runs=len(windows) - first)
+    return _each(
+        stack, windows, _measured_once(stack, given, chosen.method), chosen,
+        first=first, seed=root_seed(rng), progress=progress,
+    )  # fmt: skip
+
+
+def _measured_once(stack: ImageStack, given: Given, method: str) -> Given:
+    """PSF and camera noise of the whole movie, unless they are given."""
+    noise = fit_noise(stack) if given.noise is None else given.noise
+    given = replace(given, noise=noise)
+    if given.psf is not None or method in UNBLURRED:
+        return given
+    psf, record = psf_of(stack)
+    return replace(given, psf=psf, psf_record=record)
+
+
+def _each(
+    stack: ImageStack,
+    windows: Windows,
+    given: Given,
+    options: Options,
+    *,
+    first: int,
+    seed: int,
+    progress: Progress | None,
+) -> Iterator[tuple[slice, Reconstruction]]:
+    for n in range(first, len(windows)):
+        frames = windows[n]
+        name = f"window {n + 1} of {len(windows)}"
+        with _warnings_of(f"{name}, frames {frames.start}:{frames.stop}"):
+            sr = reconstruct_given(
+                stack.select(frames), given, options,
+                seed=derived_seed(seed, "window", frames.start),
+                progress=None if progress is None else partial(_report, progress, name),
+            )  # fmt: skip
+        yield frames, sr
+
+
+def _report(progress: Progress, name: str, stage: str, done: int, total: int) -> None:
+    progress(f"{name}, {stage}", done, total)
+
+
+@contextmanager
+def _warnings_of(name: str) -> Iterator[None]:
+    """Put the name of a window at the head of its warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DlbiWarning)
+        yield
+    for told in caught:
+        text = f"{name}: {told.message}" if issubclass(told.category, DlbiWarning) else told.message
+        warnings.warn_explicit(text, told.category, told.filename, told.lineno)

@@ -21,8 +21,8 @@ EXPECTED = {
     "PixelGrid", "Reconstruction", "Reconstructor", "Scope", "StructureImage", "calibrate",
     "draw_structure", "evaluate", "find_artefacts", "load_emitters", "load_network",
     "load_reconstruction", "load_scope", "load_stack", "load_structure", "presets", "reconstruct",
-    "reconstructor", "resolution_map", "save", "save_report", "score_halves", "simulate",
-    "squirrel",
+    "reconstruct_windows", "reconstructor", "resolution_map", "save", "save_report",
+    "score_halves", "simulate", "squirrel",
 }  # fmt: skip
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dlbi.learning.network import load_network as load_network
     from dlbi.reconstruction import calibrate as calibrate
     from dlbi.reconstruction import reconstruct as reconstruct
+    from dlbi.reconstruction import reconstruct_windows as reconstruct_windows
     from dlbi.reconstruction import reconstructor as reconstructor
     from dlbi.report import save_report as save_report
     from dlbi.simulation import presets as presets
@@ -68,6 +69,7 @@ _HOMES = {
     "load_structure": "dlbi.io.images:load_structure",
     "presets": "dlbi.simulation.presets:",
     "reconstruct": "dlbi.reconstruction:reconstruct",
+    "reconstruct_windows": "dlbi.reconstruction:reconstruct_windows",
     "reconstructor": "dlbi.reconstruction:reconstructor",
     "resolution_map": "dlbi.evaluation.local_resolution:resolution_map",
     "save": "dlbi.io.saving:save",

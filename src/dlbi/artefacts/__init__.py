@@ -3,3 +3,4 @@
 from dlbi.artefacts.examination import find_artefacts as find_artefacts
 from dlbi.artefacts.finding import Finding as Finding
 from dlbi.artefacts.finding import Severity as Severity
+from dlbi.artefacts.windows import over_windows as over_windows

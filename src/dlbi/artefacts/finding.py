@@ -15,6 +15,9 @@ class Severity(StrEnum):
     UNKNOWN = "unknown"
 
 
+WORST_FIRST = (Severity.WARNING, Severity.UNKNOWN, Severity.NOTE, Severity.FINE)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Result of one check.

@@ -16,6 +16,9 @@ from dlbi.core.errors import DlbiWarning
 Progress = Callable[[str, int, int], None]
 """Called with the name of the stage, the steps done and the steps in all."""
 
+MAX_BARS = 12
+"""Stages that stay on the screen."""
+
 PLAIN_INTERVAL_S = 10.0
 """Least time between two plain progress lines of one stage."""
 
@@ -83,6 +86,8 @@ def progress_report() -> Iterator[Progress]:
         def advance(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total)
+                for old in list(tasks)[:-MAX_BARS]:
+                    bars.update(tasks[old], visible=False)
             bars.update(tasks[stage], completed=done)
 
         yield advance

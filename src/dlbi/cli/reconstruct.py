@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,7 +26,6 @@ from dlbi.cli.arguments import (
     parse_frames,
     parse_roi,
 )
-from dlbi.cli.console import progress_report
 
 if TYPE_CHECKING:
     from dlbi.core.images import FloatImage, ImageStack
@@ -77,6 +75,8 @@ class Settings:
     model: str | None
     roi_xywh: tuple[int, int, int, int] | None
     frames: tuple[int, int, int]
+    window: int | None
+    step: int | None
     frame_interval_s: float | None
     n_workers: int
 
@@ -119,6 +119,16 @@ def reconstruct(
     ] = None,
     roi: Roi = None,
     frames: Frames = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            min=2, metavar="N", help="Reconstruct every N frames apart, as a stack of images."
+        ),
+    ] = None,
+    step: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Frames from window to window; as --window."),
+    ] = None,
     quality: Annotated[
         Quality, typer.Option(help="How long dlbi and bayes sample; iterations of 3b.")
     ] = Quality.STANDARD,
@@ -137,16 +147,25 @@ def reconstruct(
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Leave out the HTML page beside the image.")
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on behind the last finished window; do nothing if all is there."
+        ),
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Reconstruct the structure behind a movie.
 
     The result is eight times finer than the camera. Its standard deviation, p-value, emitters,
-    provenance and a page that tells how far to trust it are written beside it.
+    provenance and a page that tells how far to trust it are written beside it. With --window all
+    of them are movies, one image for each window.
     """
     region = None if roi is None else parse_roi(roi)
     run = parse_frames(frames)
 
+    from dlbi.cli.earlier import earlier_run
+    from dlbi.cli.job import Job
     from dlbi.core.errors import DlbiWarning, InputError
     from dlbi.core.optics import GaussianPSF
     from dlbi.core.rng import root_seed
@@ -154,14 +173,17 @@ def reconstruct(
     from dlbi.io.reconstructions import (
         check_reconstruction_writable,
         reconstruction_paths,
-        save_reconstruction,
     )
     from dlbi.io.scopes import load_scope
     from dlbi.io.stacks import load_stack
     from dlbi.learning.network import load_network
+    from dlbi.reconstruction.windows import Windows
 
     check_distinct(reconstruction_paths(out).every(), [movie, guide, model, scope])
-    check_reconstruction_writable(out, overwrite=overwrite)
+    check_reconstruction_writable(out, overwrite=overwrite or resume)
+    if step is not None and window is None:
+        raise InputError("--step is the distance between windows; give their length with --window")
+    earlier = earlier_run(out, resume=resume, overwrite=overwrite)
     with naming("--psf-fwhm"):
         psf = None if psf_fwhm is None else GaussianPSF(psf_fwhm)
     if model is not None and method not in (Method.DLBI, Method.NETWORK):
@@ -181,6 +203,8 @@ def reconstruct(
             stacklevel=1,
         )
     guide_image = None if guide is None else _load_guide(guide, whole, region)
+    with naming(movie):
+        windows = None if window is None else Windows(stack.n_frames, window, step)
     settings = Settings(
         method=method,
         quality=quality,
@@ -193,66 +217,56 @@ def reconstruct(
         model=None if model is None else model.name,
         roi_xywh=region,
         frames=(taken.start, taken.stop, taken.step),
+        window=None if windows is None else windows.window,
+        step=None if windows is None else windows.stride,
         frame_interval_s=stack.frame_interval_s,
         n_workers=workers or available_cores(),
     )
-    seed = root_seed(seed)
-    print(f"{movie}: {_describe(stack)}; method {method}, seed {seed}", flush=True)
-
-    from dlbi.reconstruction import reconstruct as run_method
-
-    with naming(movie), progress_report() as progress:
-        sr = run_method(
-            stack,
-            method=method,
-            psf=psf,
-            scope=calibrated,
-            guide=guide_image,
-            model=network,
-            quality=quality,
-            start=start,
-            upscaling=UPSCALING,
-            rng=seed,
-            n_workers=settings.n_workers,
-            progress=progress,
-        )
-    if "psf" in sr.provenance:
-        print(_describe_psf(sr.provenance["psf"]))
-    if "r_hat_median" in sr.provenance:
-        print(
-            f"agreement of the chains: R-hat {sr.provenance['r_hat_median']:.2f} (median), "
-            f"{sr.provenance['r_hat_95']:.2f} (95 % of the bright pixels)"
-        )
-
-    from dlbi.artefacts import find_artefacts
-    from dlbi.report import render_report
-
-    findings = find_artefacts(sr, stack)
-    for finding in findings:
-        if finding.severity == "warning" and not finding.told:
-            warnings.warn(str(finding), DlbiWarning, stacklevel=1)
-    record: dict[str, Any] = describe(
+    seed = root_seed(earlier.seed if seed is None else seed)
+    record = describe(
         inputs=[path for path in (movie, guide, model, scope) if path is not None],
         command=context.obj,
         config=settings,
         seed=seed,
         started=started,
     )
-    record |= {"reconstruction": dict(sr.provenance), "artefacts": findings}
-    sr = replace(sr, provenance=record)
-    page = None if no_report else render_report(sr, stack, findings=findings, title=movie.name)
-    written = save_reconstruction(out, sr, report=page, overwrite=overwrite)
+    if earlier.is_complete(record):
+        earlier.tidy()
+        print(f"{out}: is there already, from the same input with the same settings")
+        return
+    earlier.check(record)
+    check_reconstruction_writable(out, overwrite=overwrite)
+    print(f"{movie}: {_describe(stack)}; method {method}, seed {seed}", flush=True)
+    job = Job(
+        out=out,
+        movie=movie,
+        stack=stack,
+        frames=range(whole.n_frames)[taken],
+        options={
+            "method": method,
+            "psf": psf,
+            "scope": calibrated,
+            "guide": guide_image,
+            "model": network,
+            "quality": quality,
+            "start": start,
+            "upscaling": UPSCALING,
+            "rng": seed,
+            "n_workers": settings.n_workers,
+        },
+        record=record,
+        started=started,
+        with_report=not no_report,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    written = job.at_once() if windows is None else job.window_by_window(windows)
     print("wrote " + ", ".join(map(str, written)))
 
 
 def _describe(stack: ImageStack) -> str:
     height, width = stack.grid.shape
     return f"{stack.n_frames} frames of {width}×{height} px of {stack.grid.pixel_size_nm:g} nm"
-
-
-def _describe_psf(psf: Mapping[str, Any]) -> str:
-    error = f" ± {psf['standard_error_nm']:.0f}" if "standard_error_nm" in psf else ""
-    return f"PSF {psf['fwhm_nm']:.0f}{error} nm FWHM, from: {psf['origin']}"
 
 
 def _load_guide(

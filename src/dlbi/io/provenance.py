@@ -22,6 +22,9 @@ from dlbi import __version__
 from dlbi.core.errors import FileFormatError
 from dlbi.io.files import PathLike, as_paths, check_writable, pending_outputs, reading, writing
 
+IDLE_SETTINGS = ("n_workers",)
+"""Settings that change no byte."""
+
 _PACKAGES = ("numpy", "scipy", "numba", "tifffile")
 
 
@@ -66,6 +69,50 @@ def describe(
         "started_utc": started.astimezone(UTC).isoformat(),
         "seconds": round((now - started).total_seconds(), 2),
     }
+
+
+def lasted(record: Mapping[str, Any], started: datetime) -> dict[str, Any]:
+    """The record of a run that began at `started` and ends now."""
+    return {**record, "seconds": round((datetime.now(UTC) - started).total_seconds(), 2)}
+
+
+def first_difference(record: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """Why two runs give different bytes: the first input, setting, seed or version that differs.
+
+    Parameters
+    ----------
+    record, other : mapping
+        As `describe` gives them, `other` perhaps read back from JSON.
+
+    Returns
+    -------
+    str or None
+        Such as ``"quality preview, not best"``; None if they give the same bytes.
+    """
+    ours, theirs = _deciding(record), _deciding(other)
+    for name in [*ours, *theirs]:
+        if ours.get(name) != theirs.get(name):
+            return f"{name} {_shown(theirs.get(name))}, not {_shown(ours.get(name))}"
+    return None
+
+
+def _deciding(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the bytes of a result, by name."""
+    known = plain(record)
+    inputs = known.get("inputs") or ()
+    config = known.get("config") or {}
+    return {
+        "the number of inputs": len(inputs),
+        **{f"SHA-256 of {entry['name']}": entry["sha256"] for entry in inputs},
+        **{name: value for name, value in config.items() if name not in IDLE_SETTINGS},
+        "seed": known.get("seed"),
+        **(known.get("software") or {}),
+    }
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 32 else f"{text[:12]}…"
 
 
 def software_versions() -> dict[str, str]:

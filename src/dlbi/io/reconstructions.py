@@ -25,6 +25,14 @@ from dlbi.io.images import load_grid_image, load_image, write_image
 from dlbi.io.provenance import load_json, write_json
 from dlbi.io.tables import load_emitters, write_emitters
 
+DESCRIPTIONS = {
+    "mean": "mean",
+    "std": "standard deviation of the mean",
+    "p_value": "probability of no fluorophore",
+    "background": "background of the mean frame",
+}
+"""The images of a reconstruction, and what their files say of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReconstructionPaths:
@@ -143,27 +151,11 @@ def save_reconstruction(
 def _write(
     names: ReconstructionPaths, parts: dict[Path, Path], reconstruction: Reconstruction
 ) -> None:
-    grid = reconstruction.grid
-    write_image(parts[names.mean], reconstruction.mean, grid, description="mean")
-    if reconstruction.std is not None:
-        write_image(
-            parts[names.std], reconstruction.std, grid, description="standard deviation of the mean"
-        )
-    if reconstruction.p_value is not None:
-        write_image(
-            parts[names.p_value],
-            reconstruction.p_value,
-            grid,
-            description="probability of no fluorophore",
-        )
-    if reconstruction.background is not None:
-        camera = grid.coarsen(grid.shape[0] // reconstruction.background.shape[0])
-        write_image(
-            parts[names.background],
-            reconstruction.background,
-            camera,
-            description="background of the mean frame",
-        )
+    for name, description in DESCRIPTIONS.items():
+        image: FloatImage | None = getattr(reconstruction, name)
+        if image is not None:
+            grid = reconstruction.grid.coarsen(reconstruction.grid.shape[0] // image.shape[0])
+            write_image(parts[getattr(names, name)], image, grid, description=description)
     if reconstruction.emitters is not None:
         write_emitters(parts[names.emitters], reconstruction.emitters)
     write_json(parts[names.provenance], reconstruction.provenance)

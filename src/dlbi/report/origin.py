@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlbi.artefacts.record import Record
+from dlbi.io.provenance import IDLE_SETTINGS
 from dlbi.report.facts import Fact
 
-IDLE_FLAGS, IDLE_OPTIONS = ("--overwrite",), ("--workers",)
+IDLE_FLAGS, IDLE_OPTIONS = ("--overwrite", "--resume"), ("--workers",)
 """What changes no byte of the files."""
-
-SILENT_SETTINGS = ("n_workers",)
 
 
 def origin_facts(provenance: Record, record: Record) -> list[Fact]:
@@ -76,7 +75,7 @@ def _settings(config: Any) -> str:
     return ", ".join(
         f"{key.replace('_', ' ')} {_plain(value)}"
         for key, value in config.items()
-        if value is not None and key not in SILENT_SETTINGS
+        if value is not None and key not in IDLE_SETTINGS
     )
 
 

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from dlbi import __version__
 from dlbi.artefacts import Finding, Severity, find_artefacts
 from dlbi.artefacts.examination import measure_behind
+from dlbi.artefacts.finding import WORST_FIRST
 from dlbi.artefacts.record import Record, record_of
 from dlbi.core.images import ImageStack, Reconstruction, StructureImage
 from dlbi.evaluation.alignment import upscaling_factor
@@ -25,6 +26,7 @@ from dlbi.report.gallery import close_up, whole_field
 from dlbi.report.origin import origin_facts, rerun_command
 from dlbi.report.scores import movie_scores, truth_scores
 from dlbi.report.verdict import verdict
+from dlbi.report.windows import window_table
 from dlbi.report.zoom import busiest
 
 CURVE_SIZE = (320.0, 56.0)
@@ -79,13 +81,14 @@ def render_report(
         zoom_side_um=zoom.side * movie.grid.pixel_size_nm / 1000,
         zoom_side_px=zoom.side,
         zoom_rule="the reconstruction" if sr.mean.any() else "the mean of all frames",
-        findings=sorted(found, key=lambda f: list(_ORDER).index(f.severity)),
+        findings=sorted(found, key=lambda f: WORST_FIRST.index(f.severity)),
         severity=Severity,
         facts=movie_facts(measured, sr, light),
         curve=None if light is None else curve_points(light, *CURVE_SIZE),
         curve_size=CURVE_SIZE,
         n_frames=movie.n_frames,
         subtitle=_subtitle(sr, movie),
+        windows=window_table(record),
         scores=scored.table,
         truth_scores=None if truth is None else truth_scores(sr, truth),
         learned=learned_facts(record, sr, movie),
@@ -132,15 +135,12 @@ def save_report(
     return path
 
 
-_ORDER = (Severity.WARNING, Severity.UNKNOWN, Severity.NOTE, Severity.FINE)
-
-
 def _is_lit(found: Sequence[Finding]) -> bool:
     return not any(f.name == "light" and f.severity is Severity.WARNING for f in found)
 
 
 def _worst(found: Sequence[Finding]) -> Severity:
-    return min((f.severity for f in found), key=_ORDER.index, default=Severity.FINE)
+    return min((f.severity for f in found), key=WORST_FIRST.index, default=Severity.FINE)
 
 
 def _template() -> Template:

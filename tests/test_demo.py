@@ -14,6 +14,7 @@ from dlbi.cli import main
 from dlbi.core.errors import OutputError
 from dlbi.io.images import load_grid_image
 from dlbi.io.stacks import load_stack
+from dlbi.reconstruction import prior
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,13 @@ def test_the_report_shows_the_truth_and_tells_how_to_repeat_it(finished):
     assert "against the truth" in page
     assert "dlbi demo --seed 3" in re.sub(r"<[^>]+>", "", page)
     assert str(folder / "dlbi.report.html") in str(result)
+
+
+def test_what_two_methods_warn_of_is_told_once(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(prior, "LARGE_SHARE", -1.0)
+    for n in range(2):
+        assert main(["demo", "--out", str(tmp_path / str(n)), "--seed", "3"]) == 0
+        assert capsys.readouterr().err.count("network and movie disagree") == 1
 
 
 def test_panel_shows_four_pictures_side_by_side(finished):

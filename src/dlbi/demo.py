@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dlbi.core.errors import OutputError
+from dlbi.core.errors import DlbiWarning, OutputError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack, Reconstruction, StructureImage
 from dlbi.core.rng import stream
@@ -136,10 +137,7 @@ def run(
     try:
         structure = _simulate(paths, seed, overwrite=overwrite, progress=progress)
         movie = load_stack(paths.movie)
-        images = {
-            method: _reconstruct(movie, paths.movie, method, seed, progress=progress)
-            for method in METHODS
-        }
+        images = _reconstructions(movie, paths.movie, seed, progress=progress)
         page = render_report(images["dlbi"], movie, truth=structure)
         for method, sr in images.items():
             save_reconstruction(
@@ -185,6 +183,18 @@ def _simulate(
         paths.movie, simulation, provenance=record, overwrite=overwrite, progress=progress
     )
     return simulation.density
+
+
+def _reconstructions(
+    movie: ImageStack, path: Path, seed: int, *, progress: Progress | None
+) -> dict[str, Reconstruction]:
+    """One for each method; what several of them warn of is told once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", DlbiWarning)
+        return {
+            method: _reconstruct(movie, path, method, seed, progress=progress)
+            for method in METHODS
+        }
 
 
 def _reconstruct(

@@ -30,7 +30,8 @@ def _worst(found: Sequence[tuple[int, Finding]], n_windows: int) -> Finding:
     first, finding = alike[0]
     if n_windows == 1:
         return finding
-    place = f"in {len(alike)} of {n_windows} windows, first in window {first}"
+    share = f"all {n_windows}" if len(alike) == n_windows else f"{len(alike)} of {n_windows}"
+    place = f"in {share} windows, first in window {first}"
     return replace(
         finding,
         sentence=f"{place}: {finding.sentence}",

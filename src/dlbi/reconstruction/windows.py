@@ -133,7 +133,7 @@ def reconstruct_windows(
     Warns
     -----
     DlbiWarning
-        As `reconstruct`; what a window warns of begins with its number and frames.
+        As `reconstruct`; what a window warns of begins with its number.
 
     Examples
     --------
@@ -176,7 +176,7 @@ def _each(
     for n in range(first, len(windows)):
         frames = windows[n]
         name = f"window {n + 1} of {len(windows)}"
-        with _warnings_of(f"{name}, frames {frames.start}:{frames.stop}"):
+        with _warnings_of(name):
             sr = reconstruct_given(
                 stack.select(frames), given, options,
                 seed=derived_seed(seed, "window", frames.start),

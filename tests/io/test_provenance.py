@@ -18,6 +18,7 @@ from dlbi.core.errors import FileFormatError, InputError, OutputError
 from dlbi.io.provenance import (
     content_sha256,
     describe,
+    first_difference,
     load_json,
     plain,
     save_json,
@@ -134,3 +135,37 @@ def test_json_files(tmp_path):
     path.write_text('{"a": ')
     with pytest.raises(FileFormatError, match="is not a readable JSON file"):
         load_json(path)
+
+
+def test_runs_that_give_the_same_bytes_do_not_differ(tmp_path):
+    (tmp_path / "m.tif").write_bytes(b"frames")
+    options = {"inputs": tmp_path / "m.tif", "seed": 3}
+    record = describe(config={"quality": "best", "n_workers": 1}, command=["a"], **options)
+    again = json.loads(json.dumps(describe(
+        config={"quality": "best", "n_workers": 2}, command=["b"],
+        started=datetime(2026, 3, 1, tzinfo=UTC), **options,
+    )))  # fmt: skip
+    assert first_difference(record, again) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seed": 4}, "seed 4, not 3"),
+        ({"config": {"quality": "preview"}}, "quality preview, not best"),
+        ({"config": {}}, "quality nothing, not best"),
+        ({"config": {"quality": "best", "window": 9}}, "window 9, not nothing"),
+        ({"inputs": []}, "the number of inputs 0, not 1"),
+        (
+            {"inputs": [{"name": "m", "sha256": "f" * 64}]},
+            "SHA-256 of m ffffffffffff…, not aaaaaaaaaaaa…",
+        ),
+        ({"software": {"dlbi": "0.0"}}, "dlbi 0.0, not 0.1"),
+    ],
+)
+def test_what_gives_other_bytes_is_named(change, says):
+    record = {
+        "inputs": [{"name": "m", "sha256": "a" * 64}], "config": {"quality": "best"}, "seed": 3,
+        "software": {"dlbi": "0.1"},
+    }  # fmt: skip
+    assert first_difference(record, record | change) == says

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlbi.core.emitters import Emitters
-from dlbi.core.errors import FileFormatError, InputError, OutputError
+from dlbi.core.errors import FileFormatError, InputError, OutputError, ShapeError
 from dlbi.io import tables
-from dlbi.io.tables import load_emitters, save_emitters
+from dlbi.io.tables import load_emitters, save_emitters, write_emitter_series
 
 COLUMNS = ("photons", "frames_on", "bleach_frame", "sd_x_nm", "sd_y_nm", "p_real")
 
@@ -144,3 +144,17 @@ def test_bad_positions_and_paths(tmp_path):
         save_emitters(tmp_path / "t.csv", emitters)
     with pytest.raises(OutputError, match="cannot tell the format"):
         save_emitters(tmp_path / "t.tif", emitters)
+
+
+def test_a_series_has_one_header_and_the_columns_of_its_emitters(tmp_path):
+    none, some = Emitters(np.zeros(0), np.zeros(0)), Emitters(*np.ones((3, 2)))
+    write_emitter_series(tmp_path / "t.csv", iter([none, some, none, some]))
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert lines == [
+        '"id","frame","x [nm]","y [nm]","intensity [photon]"',
+        "1,2,1,1,1", "2,2,1,1,1", "3,4,1,1,1", "4,4,1,1,1",
+    ]  # fmt: skip
+    write_emitter_series(tmp_path / "none.csv", [none, none])
+    assert len(load_emitters(tmp_path / "none.csv")) == 0
+    with pytest.raises(ShapeError, match="frame 2 have other columns"):
+        write_emitter_series(tmp_path / "t.csv", [some, Emitters(np.ones(1), np.ones(1))])

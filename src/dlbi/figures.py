@@ -42,7 +42,8 @@ class Picture:
     Parameters
     ----------
     title : str
-    image : ndarray, (Y, X)
+    image : ndarray, (Y, X) or (Y, X, 3)
+        Intensities, or colours in 0 … 1, which are shown as they are.
     grid : PixelGrid
         Sets the physical size: all pictures of a panel share one scale.
     colour_map : str
@@ -56,7 +57,7 @@ class Picture:
 
     def __post_init__(self) -> None:
         """Validate shape and values."""
-        if self.image.shape != self.grid.shape:
+        if self.image.shape not in (self.grid.shape, (*self.grid.shape, 3)):
             raise ShapeError(
                 f"picture '{self.title}' is {self.image.shape} but its grid is {self.grid.shape}"
             )
@@ -93,7 +94,17 @@ def panel(
     OutputError
         If the file cannot be written.
     """
-    figure = draw_panel(pictures, n_columns=n_columns, caption=caption)
+    save_figure(draw_panel(pictures, n_columns=n_columns, caption=caption), path, dpi=dpi)
+
+
+def save_figure(figure: Figure, path: str | Path, *, dpi: int = 300) -> None:
+    """Write a figure as a PNG, replacing an older one.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
     target = Path(path)
     part = target.with_name(target.name + ".part")
     try:
@@ -132,6 +143,27 @@ def draw_panel(
         top -= height + GAP_IN
     _draw_caption(figure, caption)
     return figure
+
+
+def overlay(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Two images of one shape (Y, X) in magenta and green, colours in 0 … 1, (Y, X, 3).
+
+    Each is scaled to its `intensity_limits`. White is where both are bright; readers who cannot
+    tell red from green see the two apart.
+
+    Raises
+    ------
+    ShapeError
+        If the images differ in shape.
+    """
+    if first.shape != second.shape:
+        raise ShapeError(f"images of {first.shape} and {second.shape} cannot be overlaid")
+    levels = []
+    for image in (first, second):
+        low, high = intensity_limits(image)
+        levels.append(np.clip((image - low) / max(high - low, 1e-30), 0.0, 1.0))
+    magenta, green = levels
+    return np.stack([magenta, green, magenta], axis=-1)
 
 
 def intensity_limits(image: NDArray[np.floating]) -> tuple[float, float]:

@@ -82,6 +82,8 @@ def reconstruct(
     model: Network | None = None,
     quality: str = "standard",
     start: str = "guide",
+    n_chains: int | None = None,
+    guide_iterations: int = GUIDED_ITERATIONS,
     upscaling: int = 8,
     rng: RngLike = None,
     n_workers: int = 1,
@@ -111,6 +113,11 @@ def reconstruct(
     start : {"guide", "resampled"}
         Where their first emitters are: as dense as the guide, or resampled from it by the paper's
         rule (`dlbi.inference.resampling`).
+    n_chains : int, optional
+        Chains of the sampler; as many as `quality` says if not given.
+    guide_iterations : int
+        Richardson–Lucy steps by which `dlbi` makes the network's image agree with the movie before
+        it samples; 0 leaves that image as it is.
     upscaling : int
         Fine pixels per camera pixel along one axis; the network knows 8 only.
     rng : int, Generator or None
@@ -135,8 +142,17 @@ def reconstruct(
     ----------
     Paper, sections 2.2 and 2.3; docs/paper-map.md lists the deviations.
     """
-    _check_options(stack, method, quality, start, upscaling, n_workers, guided=guide is not None)
+    _check_options(stack, method, quality, start, upscaling, guided=guide is not None)
+    for what, value, least in (
+        ("workers", n_workers, 1),
+        ("chains", 1 if n_chains is None else n_chains, 1),
+        ("guide iterations", guide_iterations, 0),
+    ):
+        if value < least:
+            raise InputError(f"the number of {what} must be at least {least}, got {value}")
     schedule = replace(QUALITIES[quality], start=start)
+    if n_chains is not None:
+        schedule = replace(schedule, n_chains=n_chains)
     fine = stack.grid.refine(upscaling)
     if guide is not None and guide.shape != fine.shape:
         raise ShapeError(
@@ -202,7 +218,8 @@ def reconstruct(
             prior = None
     return _refined(
         movie, prior, density, projection, p_dark(z, upscaling), record,
-        schedule=schedule, given=given, n_workers=n_workers, report=report,
+        schedule=schedule, given=given, guide_iterations=guide_iterations,
+        n_workers=n_workers, report=report,
     )  # fmt: skip
 
 
@@ -225,6 +242,7 @@ def _refined(
     *,
     schedule: Schedule,
     given: Given,
+    guide_iterations: int,
     n_workers: int,
     report: Progress,
 ) -> Reconstruction:
@@ -232,14 +250,17 @@ def _refined(
     if prior is not None:
         density = deconvolve(
             movie, projection, start=with_margin(prior.mean, projection),
-            n_iterations=GUIDED_ITERATIONS, progress=partial(report, "guided deconvolution"),
+            n_iterations=guide_iterations, progress=partial(report, "guided deconvolution"),
         )  # fmt: skip
     sampled = sample(
         movie, density, projection,
         schedule=schedule, seed=record["seed"], n_workers=n_workers,
         known=given.blinking, progress=partial(report, "sampling"),
     )  # fmt: skip
-    record |= sampled.record | {"schedule": asdict(schedule)}
+    record |= sampled.record | {
+        "schedule": asdict(schedule),
+        "guide_iterations": None if prior is None else guide_iterations,
+    }
     if prior is None:
         image = product_of_experts(sampled.density, without_margin(density, projection))
         std = same_relative_std(sampled.std, sampled.density, image)
@@ -279,7 +300,6 @@ def _check_options(
     quality: str,
     start: str,
     upscaling: int,
-    n_workers: int,
     *,
     guided: bool,
 ) -> None:
@@ -291,8 +311,6 @@ def _check_options(
         raise InputError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
     if not 1 <= upscaling <= 16:
         raise InputError(f"upscaling must lie in 1…16, got {upscaling}")
-    if n_workers < 1:
-        raise InputError(f"the number of workers must be at least 1, got {n_workers}")
     side = NETWORK_SIDE_PX if method in LEARNED else MIN_SIDE_PX
     if min(stack.grid.shape) < side:
         h, w = stack.grid.shape

@@ -1,0 +1,66 @@
+"""Real movies given by path: RSP, RSE, error maps, large fields (Table 2, Figs 8, 9 and 12)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from dlbi.bench.cases import Outcome
+from dlbi.bench.contestants import BICUBIC, DLBI, NETWORK, RICHARDSON_LUCY, SOFI
+from dlbi.bench.experiment import Experiment, Plan, Task, crossed
+from dlbi.bench.experiments.areas import contestants
+from dlbi.bench.pictures import image_rows
+from dlbi.bench.tables import MOVIE_COLUMNS, by_source, summary_table
+from dlbi.evaluation.squirrel import score_movie
+from dlbi.figures import Picture, panel
+
+LARGE_FIELD = (BICUBIC, RICHARDSON_LUCY, SOFI, NETWORK, DLBI)
+
+
+def tasks(plan: Plan) -> list[Task]:
+    """All methods on the patches; all but the slow ones on whole fields."""
+    patches = crossed(plan.patches, contestants(plan), n_pictured=len(plan.patches))
+    return patches + crossed(plan.fields, LARGE_FIELD, n_pictured=len(plan.fields))
+
+
+def report(outcomes: Sequence[Outcome]) -> str:
+    """A table for each patch and each field."""
+    parts = []
+    for title, group in by_source(outcomes, lambda o: o.case.source.title).items():
+        parts += [f"{title}:", summary_table(group, MOVIE_COLUMNS)]
+    return "\n\n".join(parts)
+
+
+def draw(outcomes: Sequence[Outcome], path: Path) -> None:
+    """First frame, images, and the absolute error of each image against the mean frame."""
+    groups = list(by_source(o for o in outcomes if o.picture is not None).values())
+    pictures: list[Picture] = []
+    for group in groups:
+        pictures += [*image_rows([group]), *error_maps(group)]
+    panel(pictures, path, n_columns=math.ceil(len(pictures) / len(groups) / 3))
+
+
+def error_maps(group: Sequence[Outcome]) -> list[Picture]:
+    """SQUIRREL's error map of each image, counts."""
+    stack = group[0].case.source.load().stack
+    maps = []
+    for outcome in group:
+        scores = score_movie(outcome.image(), stack)
+        name = f"error, {outcome.case.contestant.name}"
+        maps.append(Picture(name, scores.error_map, scores.grid, colour_map="viridis"))
+    return maps
+
+
+MOVIES = Experiment(
+    name="movies",
+    reproduces="Table 2, Figs 8, 9 and 12A–C",
+    about=(
+        "Real movies against their own mean frame. RSP and RSE find artefacts, not resolution: the "
+        "interpolated mean scores RSP 1."
+    ),
+    tasks=tasks,
+    report=report,
+    draw=draw,
+    needs="real movies; give --movie PATH",
+)

@@ -27,6 +27,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from dlbi.bench.experiments.families import FAMILIES
 from dlbi.core.errors import DlbiWarning
 from dlbi.core.images import FloatImage, ImageStack
 from dlbi.learning.confidence import discovery_table
@@ -34,7 +35,6 @@ from dlbi.learning.network import Network, load_network
 from dlbi.reconstruction import reconstruct
 from dlbi.training.pairs import MARGIN_PX, STRUCTURE_SHARE, simulate_experiment, true_light
 from dlbi.training.scenes import REGIMES
-from fidelity import FAMILIES
 
 METHODS = ("network", "dlbi")
 FIRST_SEED = 29_000

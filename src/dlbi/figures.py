@@ -66,7 +66,7 @@ class Picture:
 
 
 def panel(
-    pictures: Sequence[Picture],
+    pictures: Sequence[Picture | None],
     path: str | Path,
     *,
     n_columns: int = 4,
@@ -77,7 +77,8 @@ def panel(
 
     Parameters
     ----------
-    pictures : sequence of Picture
+    pictures : sequence of Picture or None
+        None leaves a place empty at the end of a row.
     path : path
         Complete as soon as it exists.
     n_columns : int
@@ -116,7 +117,7 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = 300) -> None:
 
 
 def draw_panel(
-    pictures: Sequence[Picture], *, n_columns: int = 4, caption: str | None = None
+    pictures: Sequence[Picture | None], *, n_columns: int = 4, caption: str | None = None
 ) -> Figure:
     """The figure that `panel` writes.
 
@@ -125,18 +126,21 @@ def draw_panel(
     InputError
         If there is no picture or no column.
     """
-    if not pictures or n_columns < 1:
+    n_pictures = sum(picture is not None for picture in pictures)
+    if not n_pictures or n_columns < 1:
         raise InputError(
-            f"a panel needs at least one picture and one column, got {len(pictures)} pictures "
+            f"a panel needs at least one picture and one column, got {n_pictures} pictures "
             f"in {n_columns} columns"
         )
-    rows = [pictures[i : i + n_columns] for i in range(0, len(pictures), n_columns)]
+    places = [pictures[i : i + n_columns] for i in range(0, len(pictures), n_columns)]
+    kept = ([picture for picture in row if picture is not None] for row in places)
+    rows = [row for row in kept if row]
     inch_per_nm = _inch_per_nm(rows)
     heights = [max(p.grid.extent_nm[0] for p in row) * inch_per_nm + TITLE_IN for row in rows]
     page_height = sum(heights) + GAP_IN * len(rows) + CAPTION_IN
     figure = Figure(figsize=(PAGE_WIDTH_IN, page_height), facecolor="white")
     FigureCanvasAgg(figure)
-    bar_nm = scale_bar_nm(min(p.grid.extent_nm[1] for p in pictures))
+    bar_nm = scale_bar_nm(min(p.grid.extent_nm[1] for row in rows for p in row))
     top = page_height
     for row, height in zip(rows, heights, strict=True):
         _draw_row(figure, row, top - TITLE_IN, inch_per_nm, bar_nm)

@@ -32,7 +32,7 @@ def esrrf(stack: ImageStack) -> Reconstruction:
     Raises
     ------
     InputError
-        If NanoPyx is not installed.
+        If NanoPyx is not installed, or fails.
 
     References
     ----------
@@ -41,7 +41,11 @@ def esrrf(stack: ImageStack) -> Reconstruction:
     if not esrrf_is_installed():
         raise InputError("eSRRF needs NanoPyx, which is not installed; pip install nanopyx")
     program = import_module("nanopyx.methods").eSRRF
-    image = np.squeeze(np.asarray(program(stack.load(), magnification=MAGNIFICATION), np.float32))
+    try:
+        found = program(stack.load(), magnification=MAGNIFICATION)
+    except Exception as error:  # another program's: missing devices, drivers, compilers
+        raise InputError(f"NanoPyx failed: {error}") from error
+    image = np.squeeze(np.asarray(found, np.float32))
     refined = zoom(image, UPSCALING // MAGNIFICATION, order=1, mode="nearest", grid_mode=True)
     sr = Reconstruction(np.maximum(refined, 0.0), stack.grid.refine(UPSCALING))
     return registered(sr, stack)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from dlbi.bench.cases import Outcome
 from dlbi.bench.subjects import UPSCALING, Subject
@@ -23,19 +24,20 @@ Dot = tuple[float, float]
 """Mean and standard deviation."""
 
 
-def image_rows(groups: Sequence[Sequence[Outcome]]) -> list[Picture]:
-    """For each movie its first frame, the image of each method, and the truth if it is known."""
-    pictures = []
-    for group in groups:
-        subject = group[0].case.source.load()
-        pictures.append(first_frame(subject))
-        for outcome in group:
-            if outcome.picture is not None:
-                image = outcome.image()
-                pictures.append(Picture(outcome.case.contestant.name, image.mean, image.grid))
-        if subject.truth is not None:
-            truth = subject.truth.truth_density(UPSCALING)
-            pictures.append(Picture("truth", truth.density, truth.grid))
+MOST_COLUMNS = 5
+
+
+def images(group: Sequence[Outcome]) -> list[Picture]:
+    """First frame of a movie, the image of each method, and the truth if it is known."""
+    subject = group[0].case.source.load()
+    pictures = [first_frame(subject)]
+    for outcome in group:
+        if outcome.picture is not None:
+            image = outcome.image()
+            pictures.append(Picture(outcome.case.contestant.name, image.mean, image.grid))
+    if subject.truth is not None:
+        truth = subject.truth.truth_density(UPSCALING)
+        pictures.append(Picture("truth", truth.density, truth.grid))
     return pictures
 
 
@@ -45,11 +47,14 @@ def first_frame(subject: Subject) -> Picture:
     return Picture(f"first frame of {stack.n_frames}", stack.load(slice(0, 1))[0], stack.grid)
 
 
-def draw_rows(groups: Sequence[Sequence[Outcome]], path: Path) -> None:
-    """Write a panel with the pictures of each movie in rows of their own."""
-    pictures = image_rows(groups)
-    per_movie = len(pictures) // len(groups)
-    panel(pictures, path, n_columns=per_movie if per_movie <= 5 else math.ceil(per_movie / 2))
+def draw_blocks(blocks: Sequence[Sequence[Picture]], path: Path) -> None:
+    """Write a panel in which each block of pictures begins a row of its own."""
+    longest = max(map(len, blocks))
+    n_columns = math.ceil(longest / math.ceil(longest / MOST_COLUMNS))
+    places: list[Picture | None] = []
+    for block in blocks:
+        places += [*block, *[None] * (-len(block) % n_columns)]
+    panel(places, path, n_columns=n_columns)
 
 
 def draw_dots(
@@ -76,8 +81,9 @@ def draw_dots(
     series = list(dict.fromkeys(name for dots in rows.values() for name in dots))
     figure = Figure(figsize=(PAGE_WIDTH_IN, 0.9 + 0.3 * len(rows)), facecolor="white")
     FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.27, 0.55 / figure.get_figheight(), 0.5,
-                            1 - 0.7 / figure.get_figheight()))  # fmt: skip
+    page_in = figure.get_figheight()
+    left = 0.03 + 0.0085 * max(map(len, rows))
+    axes = figure.add_axes((left, 0.45 / page_in, 0.97 - left, 1 - 0.9 / page_in))
     for n, name in enumerate(series):
         shift = 0.5 * ((n + 0.5) / len(series) - 0.5)
         places, means, deviations = [], [], []
@@ -95,11 +101,16 @@ def draw_dots(
         axes.axvline(reference, color="0.6", linewidth=0.8, zorder=0)
     if logarithmic:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_yticks(range(len(rows)), list(rows), fontsize=FONT_PT)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel(label, fontsize=FONT_PT)
     axes.tick_params(labelsize=FONT_PT)
     axes.grid(axis="x", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.legend(fontsize=FONT_PT - 1, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
+    if len(series) > 1:
+        axes.legend(
+            fontsize=FONT_PT - 1, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(series),
+            frameon=False, columnspacing=1.0, handletextpad=0.2,
+        )  # fmt: skip
     save_figure(figure, path, dpi=200)

@@ -90,8 +90,9 @@ class Simulated:
 
     @property
     def title(self) -> str:
-        """Structure and preset."""
-        return f"{self.structure}, {self.preset}"
+        """Structure, preset and, if it is not the first, labelling."""
+        again = f", labelling {self.labelling + 1}" if self.labelling else ""
+        return f"{self.structure}, {self.preset}{again}"
 
     def settings(self) -> dict[str, Any]:
         """All fields."""

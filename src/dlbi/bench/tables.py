@@ -50,8 +50,8 @@ MOVIE_COLUMNS = (
     Column("rse", "RSE / counts", 2, None),
     Column("rse_paper", "RSE, paper's unit", 0, None),
     Column("chi2", "reduced χ²", 2, None),
-    Column("seconds", "s", 2, "low"),
-    Column("cpu_seconds", "CPU s", 2, "low"),
+    Column("seconds", "s", 2, None),
+    Column("cpu_seconds", "CPU s", 2, None),
 )
 
 
@@ -103,7 +103,7 @@ def firsts(outcomes: Sequence[Outcome], column: Column) -> dict[str, int]:
 
 
 def summary_table(outcomes: Sequence[Outcome], columns: Sequence[Column]) -> str:
-    """A row for each method: mean ± standard deviation, and (on how many movies it is first).
+    """A row for each method: mean ± standard deviation, and in brackets how often it is first.
 
     Columns of PSNR and SSIM come with a row of the all-zero image.
     """
@@ -114,7 +114,7 @@ def summary_table(outcomes: Sequence[Outcome], columns: Sequence[Column]) -> str
         for column in columns:
             text = spread([value(o, column.key) for o in group], column.places)
             count = places.get(column.key, {}).get(name)
-            cells.append(text if count is None or text == "–" else f"{text} ({count})")
+            cells.append(f"{text} ({count})" if count else text)
         rows.append([name, *cells])
     null = [
         spread([value(g[0], f"null_{c.key}") for g in by_source(outcomes).values()], c.places)

@@ -19,7 +19,7 @@ from dlbi.bench.contestants import (
 )
 from dlbi.bench.esrrf import esrrf_is_installed
 from dlbi.bench.experiment import Experiment, Plan, Task, crossed
-from dlbi.bench.pictures import draw_rows
+from dlbi.bench.pictures import draw_blocks, images
 from dlbi.bench.subjects import Simulated, area_seed
 from dlbi.bench.tables import (
     MOVIE_COLUMNS,
@@ -82,7 +82,8 @@ def report(outcomes: Sequence[Outcome]) -> str:
 
 def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     """One area of each structure."""
-    draw_rows(list(by_source(o for o in outcomes if o.picture is not None).values()), path)
+    groups = by_source(o for o in outcomes if o.picture is not None).values()
+    draw_blocks([images(group) for group in groups], path)
 
 
 def _preset(outcome: Outcome) -> str:

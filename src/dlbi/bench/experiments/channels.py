@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from dlbi.bench.cases import Outcome
 from dlbi.bench.contestants import DLBI
 from dlbi.bench.experiment import Experiment, Plan, Task, crossed
-from dlbi.bench.pictures import image_rows
+from dlbi.bench.pictures import first_frame
 from dlbi.bench.subjects import Simulated, Source, area_seed
 from dlbi.bench.tables import TRUTH_COLUMNS, Column, markdown, value
 from dlbi.core.images import FloatImage
@@ -72,7 +72,7 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     first, second = outcomes
     a, b = first.image(), second.image()
     pictures = [
-        image_rows([[first]])[0],
+        first_frame(first.case.source.load()),
         Picture(f"first: {first.case.source.title}", a.mean, a.grid),
         Picture(f"second: {second.case.source.title}", b.mean, b.grid),
         Picture("first magenta, second green", overlay(a.mean, b.mean), a.grid),

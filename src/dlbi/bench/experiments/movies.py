@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +9,10 @@ from dlbi.bench.cases import Outcome
 from dlbi.bench.contestants import BICUBIC, DLBI, NETWORK, RICHARDSON_LUCY, SOFI
 from dlbi.bench.experiment import Experiment, Plan, Task, crossed
 from dlbi.bench.experiments.areas import contestants
-from dlbi.bench.pictures import image_rows
+from dlbi.bench.pictures import draw_blocks, images
 from dlbi.bench.tables import MOVIE_COLUMNS, by_source, summary_table
 from dlbi.evaluation.squirrel import score_movie
-from dlbi.figures import Picture, panel
+from dlbi.figures import Picture
 
 LARGE_FIELD = (BICUBIC, RICHARDSON_LUCY, SOFI, NETWORK, DLBI)
 
@@ -34,11 +33,8 @@ def report(outcomes: Sequence[Outcome]) -> str:
 
 def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     """First frame, images, and the absolute error of each image against the mean frame."""
-    groups = list(by_source(o for o in outcomes if o.picture is not None).values())
-    pictures: list[Picture] = []
-    for group in groups:
-        pictures += [*image_rows([group]), *error_maps(group)]
-    panel(pictures, path, n_columns=math.ceil(len(pictures) / len(groups) / 3))
+    groups = by_source(o for o in outcomes if o.picture is not None).values()
+    draw_blocks([part for g in groups for part in (images(g), error_maps(g))], path)
 
 
 def error_maps(group: Sequence[Outcome]) -> list[Picture]:

@@ -9,7 +9,7 @@ from dlbi.bench.cases import Outcome
 from dlbi.bench.contestants import DLBI, NETWORK
 from dlbi.bench.experiment import Experiment, Plan, Task, crossed
 from dlbi.bench.experiments.areas import STRUCTURES, areas
-from dlbi.bench.pictures import draw_rows
+from dlbi.bench.pictures import draw_blocks, images
 from dlbi.bench.tables import MOVIE_COLUMNS, TRUTH_COLUMNS, by_source, summary_table
 
 _COLUMNS = (*TRUTH_COLUMNS[:5], *(c for c in MOVIE_COLUMNS if c.key in ("rsp", "chi2")))
@@ -31,7 +31,8 @@ def report(outcomes: Sequence[Outcome]) -> str:
 
 def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     """One area of each structure and all patches."""
-    draw_rows(list(by_source(o for o in outcomes if o.picture is not None).values()), path)
+    groups = by_source(o for o in outcomes if o.picture is not None).values()
+    draw_blocks([images(group) for group in groups], path)
 
 
 def _title(outcome: Outcome) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def plan(monkeypatch, film_of):
     monkeypatch.setattr(plans, "QUICK_FIELD_PX", 16)
     patch, field = film(film_of("m.tif", (12, 20, 20)), seed=1, patch_px=16, pixel_size_nm=160.0)
     paths = film_of("a.tif", (12, 16, 16)), film_of("b.tif", (12, 16, 16))
-    pair = channel_pair(paths, seed=1, pixel_size_nm=160.0)
+    pair = channel_pair(paths, partial(film, seed=1, pixel_size_nm=160.0))
     return Plan(seed=SEED, quick=True, patches=(patch,), fields=(field,), channels=pair)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from dlbi.core.optics import GaussianPSF
 from dlbi.io.provenance import content_sha256
 from dlbi.io.stacks import load_stack
 from dlbi.learning.passes import MIN_SIDE_PX
+
+WHOLE = 2**31
+"""A side that no field has, so the patch is all of it."""
 
 Roi = tuple[int, int, int, int]
 """(x, y, width, height) in camera pixels."""
@@ -114,27 +118,22 @@ def film(
 
 
 def channel_pair(
-    paths: tuple[Path, Path],
-    *,
-    seed: int,
-    pixel_size_nm: float | None = None,
-    psf_fwhm_nm: float | None = None,
-    roi: Roi | None = None,
+    paths: tuple[Path, Path], given: Callable[..., tuple[Filmed, Filmed | None]]
 ) -> tuple[Filmed, Filmed]:
     """Two movies of one field, whole unless a region is given.
+
+    Parameters
+    ----------
+    paths : tuple of Path
+    given : callable
+        `film` with all but the path and the side of the patch.
 
     Raises
     ------
     InputError
         If a movie cannot be read or their fields differ.
     """
-    first, second = (
-        film(
-            path, seed=seed, patch_px=10**9,
-            pixel_size_nm=pixel_size_nm, psf_fwhm_nm=psf_fwhm_nm, roi=roi,
-        )[0]
-        for path in paths
-    )  # fmt: skip
+    first, second = (given(path, patch_px=WHOLE)[0] for path in paths)
     if (first.roi, first.pixel_size_nm) != (second.roi, second.pixel_size_nm):
         raise InputError(
             f"{paths[0]} and {paths[1]} do not show one field: {_extent(first)} and "

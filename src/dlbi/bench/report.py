@@ -62,8 +62,9 @@ def write_report(
             section.experiment.draw(section.outcomes, figure)
             figures.append(figure)
     inputs = sorted({film.path for film in (*plan.patches, *(plan.channels or ()))})
+    config = {"quick": plan.quick, "threeb_quality": plan.threeb_quality, "n_workers": n_workers}
     environment = describe(
-        inputs=inputs, command=command, config=plan, seed=plan.seed, started=started
+        inputs=inputs, command=command, config=config, seed=plan.seed, started=started
     ) | {"computer": computer(n_workers), "network_sha256": network_sha256()}
     record = {
         "environment": environment,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dlbi.bench.cases import Case, CaseStore, Outcome
 from dlbi.bench.experiment import Experiment, Plan, Task
-from dlbi.bench.experiments import ASKED_FOR, EXPERIMENTS
+from dlbi.bench.experiments import ASKED_FOR, EXPERIMENTS, NOT_REPRODUCED
 from dlbi.bench.report import Section, write_report
 from dlbi.core.errors import InputError, OutputError
 
@@ -169,8 +169,6 @@ def _outcomes(store: CaseStore, tasks: Sequence[Task]) -> list[Outcome]:
 
 def describe_experiments() -> str:
     """Names of the experiments and what they repeat, and what cannot be repeated, as text."""
-    from dlbi.bench.experiments import NOT_REPRODUCED
-
     lines = ["experiments"]
     lines += [_line(experiment) for experiment in EXPERIMENTS.values()]
     lines += ["", "not reproduced"]

@@ -71,10 +71,10 @@ def by_name(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:
     return groups
 
 
-def by_source(
+def grouped(
     outcomes: Iterable[Outcome], title: Callable[[Outcome], str] | None = None
 ) -> dict[str, list[Outcome]]:
-    """Outcomes on each movie, or under each title."""
+    """Outcomes under each title, or of each movie without one; in the order of appearance."""
     groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         key = title(outcome) if title else repr(outcome.case.source)
@@ -94,7 +94,7 @@ def firsts(outcomes: Sequence[Outcome], column: Column) -> dict[str, int]:
     """On how many movies each method has the best value; equals share the place."""
     sign = 1.0 if column.best == "high" else -1.0
     counts = dict.fromkeys(by_name(outcomes), 0)
-    for group in by_source(outcomes).values():
+    for group in grouped(outcomes).values():
         values = {o.case.contestant.name: sign * value(o, column.key) for o in group}
         known = {name: v for name, v in values.items() if not math.isnan(v)}
         for name, v in known.items():
@@ -117,7 +117,7 @@ def summary_table(outcomes: Sequence[Outcome], columns: Sequence[Column]) -> str
             cells.append(f"{text} ({count})" if count else text)
         rows.append([name, *cells])
     null = [
-        spread([value(g[0], f"null_{c.key}") for g in by_source(outcomes).values()], c.places)
+        spread([value(g[0], f"null_{c.key}") for g in grouped(outcomes).values()], c.places)
         for c in columns
     ]
     if any(text != "–" for text in null):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -86,26 +88,15 @@ def bench(
     plan = Plan(
         seed=seed, quick=quick, threeb_quality=threeb or ("preview" if quick else "standard")
     )
+    given = partial(film, seed=seed, pixel_size_nm=pixel_size, psf_fwhm_nm=psf_fwhm, roi=region)
     films = []
     for path in movie or ():
         with naming(path):
-            films.append(
-                film(
-                    path, seed=seed, patch_px=plan.field_px,
-                    pixel_size_nm=pixel_size, psf_fwhm_nm=psf_fwhm, roi=region,
-                )
-            )  # fmt: skip
-    pair = None
-    if channels is not None:
-        with naming("--channels"):
-            pair = channel_pair(
-                channels, seed=seed,
-                pixel_size_nm=pixel_size, psf_fwhm_nm=psf_fwhm, roi=region,
-            )  # fmt: skip
-    plan = Plan(
-        seed=seed,
-        quick=quick,
-        threeb_quality=plan.threeb_quality,
+            films.append(given(path, patch_px=plan.field_px))
+    with naming("--channels"):
+        pair = None if channels is None else channel_pair(channels, given)
+    plan = replace(
+        plan,
         patches=tuple(patch for patch, _ in films),
         fields=() if quick else tuple(field for _, field in films if field is not None),
         channels=pair,

@@ -12,7 +12,7 @@ from dlbi.bench.contestants import BAYES, DLBI, NETWORK, Contestant
 from dlbi.bench.experiment import Experiment, Plan, Task
 from dlbi.bench.pictures import Dot, draw_dots
 from dlbi.bench.subjects import Simulated, area_seed
-from dlbi.bench.tables import Column, by_source, markdown, mean_and_sd, value
+from dlbi.bench.tables import Column, grouped, markdown, mean_and_sd, value
 from dlbi.evaluation.tables import cell
 
 MOVIES = (
@@ -92,7 +92,7 @@ def report(outcomes: Sequence[Outcome]) -> str:
             difference = "" if name == BASE else f" ({change:+.{column.places}f} ± {sd:.1g})"
             cells.append(cell(mean, places=column.places) + difference)
         rows.append([name, *cells])
-    n = len(by_source(outcomes, _movie))
+    n = len(grouped(outcomes, _movie))
     return "\n\n".join(
         [
             f"Means over {n} movies; in brackets the change from the first row on the same movie "
@@ -115,7 +115,7 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
 def change_by_name(outcomes: Sequence[Outcome], key: str) -> dict[str, Dot]:
     """Mean and deviation over the movies of a score minus that of the base on the same movie."""
     changes: dict[str, list[float]] = {}
-    for group in by_source(outcomes, _movie).values():
+    for group in grouped(outcomes, _movie).values():
         base = next(value(o, key) for o in group if o.case.contestant.name == BASE)
         for outcome in group:
             name = outcome.case.contestant.name

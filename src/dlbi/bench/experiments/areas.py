@@ -24,7 +24,7 @@ from dlbi.bench.subjects import Simulated, area_seed
 from dlbi.bench.tables import (
     MOVIE_COLUMNS,
     TRUTH_COLUMNS,
-    by_source,
+    grouped,
     summary_table,
     value_table,
 )
@@ -67,8 +67,8 @@ def tasks(plan: Plan) -> list[Task]:
 def report(outcomes: Sequence[Outcome]) -> str:
     """For each preset the scores of all methods, and the form of the paper's Table 1."""
     parts = []
-    for preset, group in by_source(outcomes, _preset).items():
-        single = by_source(group, _area)
+    for preset, group in grouped(outcomes, _preset).items():
+        single = grouped(group, _area)
         parts += [
             f"Preset {preset}, {len(single)} areas, against the truth:",
             summary_table(group, TRUTH_COLUMNS),
@@ -82,7 +82,7 @@ def report(outcomes: Sequence[Outcome]) -> str:
 
 def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     """One area of each structure."""
-    groups = by_source(o for o in outcomes if o.picture is not None).values()
+    groups = grouped(o for o in outcomes if o.picture is not None).values()
     draw_blocks([images(group) for group in groups], path)
 
 

@@ -13,7 +13,7 @@ from dlbi.bench.subjects import Simulated, area_seed
 from dlbi.bench.tables import (
     TRUTH_COLUMNS,
     by_name,
-    by_source,
+    grouped,
     mean_and_sd,
     summary_table,
     value,
@@ -51,11 +51,11 @@ def tasks(plan: Plan) -> list[Task]:
 def report(outcomes: Sequence[Outcome]) -> str:
     """Scores over all movies and in each regime, and the correlation of each family."""
     parts = ["All movies:", summary_table(outcomes, TRUTH_COLUMNS)]
-    regimes = by_source(outcomes, _regime)
+    regimes = grouped(outcomes, _regime)
     if len(regimes) > 1:
         for regime, group in regimes.items():
             parts += [f"{regime}:", summary_table(group, TRUTH_COLUMNS)]
-    families = by_source(outcomes, _family)
+    families = grouped(outcomes, _family)
     parts += ["Correlation at 2 px:", value_table(families, _CORRELATION, heading="family")]
     return "\n\n".join(parts)
 
@@ -67,7 +67,7 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
             name: mean_and_sd([value(o, _CORRELATION.key) for o in found])
             for name, found in by_name(group).items()
         }
-        for family, group in by_source(outcomes, _family).items()
+        for family, group in grouped(outcomes, _family).items()
     }
     draw_dots(rows, path, label="correlation with the true fluorophores after a blur of 2 px")
 

@@ -10,7 +10,7 @@ from dlbi.bench.contestants import BICUBIC, DLBI, NETWORK, RICHARDSON_LUCY, SOFI
 from dlbi.bench.experiment import Experiment, Plan, Task, crossed
 from dlbi.bench.experiments.areas import contestants
 from dlbi.bench.pictures import draw_blocks, images
-from dlbi.bench.tables import MOVIE_COLUMNS, by_source, summary_table
+from dlbi.bench.tables import MOVIE_COLUMNS, grouped, summary_table
 from dlbi.evaluation.squirrel import score_movie
 from dlbi.figures import Picture
 
@@ -26,14 +26,14 @@ def tasks(plan: Plan) -> list[Task]:
 def report(outcomes: Sequence[Outcome]) -> str:
     """A table for each patch and each field."""
     parts = []
-    for title, group in by_source(outcomes, lambda o: o.case.source.title).items():
+    for title, group in grouped(outcomes, lambda o: o.case.source.title).items():
         parts += [f"{title}:", summary_table(group, MOVIE_COLUMNS)]
     return "\n\n".join(parts)
 
 
 def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     """First frame, images, and the absolute error of each image against the mean frame."""
-    groups = by_source(o for o in outcomes if o.picture is not None).values()
+    groups = grouped(o for o in outcomes if o.picture is not None).values()
     draw_blocks([part for g in groups for part in (images(g), error_maps(g))], path)
 
 

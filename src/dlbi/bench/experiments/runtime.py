@@ -10,7 +10,7 @@ from dlbi.bench.contestants import DLBI, NETWORK, threeb
 from dlbi.bench.experiment import Experiment, Plan, Task, crossed
 from dlbi.bench.experiments.areas import areas
 from dlbi.bench.pictures import draw_dots
-from dlbi.bench.tables import Column, by_name, by_source, mean_and_sd, value, value_table
+from dlbi.bench.tables import Column, by_name, grouped, mean_and_sd, value, value_table
 
 _CPU = Column("cpu_seconds", "CPU s", 1, "low")
 
@@ -33,7 +33,7 @@ def report(outcomes: Sequence[Outcome]) -> str:
     return "\n\n".join(
         [
             "CPU seconds of all threads, without compilation, loading and scoring:",
-            value_table(by_source(outcomes, _task), _CPU, heading="task"),
+            value_table(grouped(outcomes, _task), _CPU, heading="task"),
             f"Mean, in units of dlbi: {ratios}. The paper has 30–40 min for DLBI, of which 1–3 min "
             "for its network, and 75 h for the original 3B with 240 passes.",
         ]
@@ -44,7 +44,7 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     """A dot for each task and program, on a logarithmic axis."""
     rows = {
         task: {o.case.contestant.name: (value(o, _CPU.key), 0.0) for o in group}
-        for task, group in by_source(outcomes, _task).items()
+        for task, group in grouped(outcomes, _task).items()
     }
     draw_dots(rows, path, label="CPU seconds", logarithmic=True)
 

@@ -10,7 +10,7 @@ from dlbi.bench.contestants import DLBI, NETWORK
 from dlbi.bench.experiment import Experiment, Plan, Task, crossed
 from dlbi.bench.experiments.areas import STRUCTURES, areas
 from dlbi.bench.pictures import draw_blocks, images
-from dlbi.bench.tables import MOVIE_COLUMNS, TRUTH_COLUMNS, by_source, summary_table
+from dlbi.bench.tables import MOVIE_COLUMNS, TRUTH_COLUMNS, grouped, summary_table
 
 _COLUMNS = (*TRUTH_COLUMNS[:5], *(c for c in MOVIE_COLUMNS if c.key in ("rsp", "chi2")))
 
@@ -24,14 +24,14 @@ def tasks(plan: Plan) -> list[Task]:
 def report(outcomes: Sequence[Outcome]) -> str:
     """Simulated areas together, each real patch alone."""
     parts = []
-    for title, group in by_source(outcomes, _title).items():
+    for title, group in grouped(outcomes, _title).items():
         parts += [f"{title}:", summary_table(group, _COLUMNS)]
     return "\n\n".join(parts)
 
 
 def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     """One area of each structure and all patches."""
-    groups = by_source(o for o in outcomes if o.picture is not None).values()
+    groups = grouped(o for o in outcomes if o.picture is not None).values()
     draw_blocks([images(group) for group in groups], path)
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dlbi.core.errors import InputError, ShapeError
@@ -89,9 +89,33 @@ def test_fewer_than_two_frames_are_refused(frames):
         ImageStack(MOVIE, GRID).select(frames)
 
 
-def test_skipped_frames_are_refused():
-    with pytest.raises(InputError, match="step of 2"):
-        ImageStack(MOVIE, GRID).select(slice(0, 20, 2))
+def test_every_kth_frame_is_read_alone_and_the_interval_grows():
+    source = CountingSource(MOVIE)
+    odd = ImageStack(source, GRID, frame_interval_s=0.05).select(slice(1, 90, 3))
+    assert odd.n_frames == 30
+    assert odd.frame_interval_s == pytest.approx(0.15)
+    assert source.n_read == 0
+    np.testing.assert_array_equal(odd.load(slice(4, 6)), MOVIE[13:19:3])
+    assert source.n_read == 2 * MOVIE[0].size
+    assert ImageStack(MOVIE, GRID).select(slice(None, None, 2)).frame_interval_s is None
+
+
+@given(data=st.data())
+def test_steps_of_steps_are_those_of_an_array(data):
+    bound, step = st.none() | st.integers(-120, 120), st.integers(1, 7)
+    outer, inner = (data.draw(st.builds(slice, bound, bound, step)) for _ in range(2))
+    expected = MOVIE[outer][inner]
+    assume(len(MOVIE[outer]) >= 2)
+    part = ImageStack(MOVIE, GRID).select(outer)
+    np.testing.assert_array_equal(part.data[inner], expected)
+    assume(len(expected) >= 2)
+    np.testing.assert_array_equal(part.select(inner).load(), expected)
+
+
+@pytest.mark.parametrize("step", [-1, -3])
+def test_time_does_not_run_backwards(step):
+    with pytest.raises(InputError, match=f"got a step of {step}"):
+        ImageStack(MOVIE, GRID).select(slice(None, None, step))
 
 
 def test_a_region_is_sliced_like_an_array():

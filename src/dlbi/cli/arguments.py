@@ -33,7 +33,8 @@ PixelSize = Annotated[
 ]
 Roi = Annotated[str | None, typer.Option(metavar="X,Y,W,H", help="Region in camera pixels.")]
 Frames = Annotated[
-    str | None, typer.Option(metavar="A:B", help="Frames A … B − 1, counted from 0.")
+    str | None,
+    typer.Option(metavar="A:B[:S]", help="Frames A … B − 1, counted from 0; every S-th of them."),
 ]
 
 
@@ -52,19 +53,27 @@ def parse_roi(text: str) -> tuple[int, int, int, int]:
     return x, y, width, height
 
 
-def parse_frames(text: str) -> tuple[int, int | None]:
-    """``A:B``, frames A … B − 1 counted from 0; either may be left out.
+def parse_frames(text: str | None) -> slice:
+    """``A:B`` or ``A:B:S``: every S-th of the frames A … B − 1, counted from 0.
+
+    Each of the three may be left out; None are all frames.
 
     Raises
     ------
     InputError
         If the text is anything else.
     """
-    match = re.fullmatch(r"(\d*):(\d*)", text.replace(" ", ""), re.ASCII)
+    if text is None:
+        return slice(0, None, 1)
+    match = re.fullmatch(r"(\d*):(\d*)(?::(\d*))?", text.replace(" ", ""), re.ASCII)
     if match is None:
-        raise InputError(f"--frames {text}: needs A:B in frame numbers from 0, as 0:200")
-    first, end = match.groups()
-    return int(first or 0), int(end) if end else None
+        raise InputError(
+            f"--frames {text}: needs A:B or A:B:STEP in frame numbers from 0, as 0:200 or 0:200:2"
+        )
+    first, end, step = match.groups()
+    if step and int(step) == 0:
+        raise InputError(f"--frames {text}: the step must be at least 1")
+    return slice(int(first or 0), int(end) if end else None, int(step or 1))
 
 
 @contextmanager
@@ -92,21 +101,21 @@ def check_distinct(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> No
             raise OutputError(f"{path}: is an input of this command; choose another output name")
 
 
-def check_frames(frames: tuple[int, int | None], n_frames: int, movie: Path) -> slice:
-    """The frames as a slice.
+def check_frames(frames: slice, n_frames: int, movie: Path) -> slice:
+    """The frames with an explicit end.
 
     Raises
     ------
     InputError
         If they reach beyond the movie.
     """
-    first, end = frames[0], n_frames if frames[1] is None else frames[1]
+    end = n_frames if frames.stop is None else frames.stop
     if end > n_frames:
         raise InputError(
-            f"{movie}: --frames {first}:{end} reaches beyond its {n_frames} frames; "
+            f"{movie}: --frames {frames.start}:{end} reaches beyond its {n_frames} frames; "
             f"choose an end of at most {n_frames}"
         )
-    return slice(first, end)
+    return slice(frames.start, end, frames.step)
 
 
 def available_cores() -> int:

@@ -40,7 +40,7 @@ def calibrate(
     its interval is then what was believed before.
     """
     region = None if roi is None else parse_roi(roi)
-    run = parse_frames(frames) if frames is not None else (0, None)
+    run = parse_frames(frames)
 
     from dlbi.core.rng import root_seed
     from dlbi.io.files import check_writable

@@ -142,11 +142,11 @@ def _behind(stack: ImageStack, image: Reconstruction) -> ImageStack:
     from dlbi.evaluation.alignment import window_of
 
     match image.provenance:
-        case {"config": {"frames": [int(first), int(end)]}}:
-            pass
+        case {"config": {"frames": [int(first), int(end), int(step)]}}:
+            frames = slice(first, end, step)
         case _:
-            first, end = 0, stack.n_frames
-    return stack.select(slice(first, min(end, stack.n_frames)), window_of(image.grid, stack.grid))
+            frames = slice(None)
+    return stack.select(frames, window_of(image.grid, stack.grid))
 
 
 def _write_error_map(path: Path, scores: MovieScores, *, overwrite: bool) -> None:

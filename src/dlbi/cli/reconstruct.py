@@ -75,7 +75,8 @@ class Settings:
     guide: str | None
     model: str | None
     roi_xywh: tuple[int, int, int, int] | None
-    frames: tuple[int, int]
+    frames: tuple[int, int, int]
+    frame_interval_s: float | None
     n_workers: int
 
 
@@ -139,7 +140,7 @@ def reconstruct(
     provenance are written beside it.
     """
     region = None if roi is None else parse_roi(roi)
-    run = parse_frames(frames) if frames is not None else (0, None)
+    run = parse_frames(frames)
 
     from dlbi.core.errors import InputError
     from dlbi.core.optics import GaussianPSF
@@ -179,7 +180,8 @@ def reconstruct(
         guide=None if guide is None else guide.name,
         model=None if model is None else model.name,
         roi_xywh=region,
-        frames=(taken.start, taken.stop),
+        frames=(taken.start, taken.stop, taken.step),
+        frame_interval_s=stack.frame_interval_s,
         n_workers=workers or available_cores(),
     )
     seed = root_seed(seed)

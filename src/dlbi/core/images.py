@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -99,14 +98,16 @@ class ImageStack:
         Parameters
         ----------
         frames : slice
-            Frames to keep, step 1.
+            Frames to keep. A step of k takes every k-th frame: exposures stay as they are, and
+            the frame interval becomes k times as long.
         roi : tuple of int, optional
             (x, y, width, height) in camera pixels, the paper's order (3.4.1).
 
         Raises
         ------
         InputError
-            If the region reaches outside the field, frames are skipped or no two remain.
+            If the region reaches outside the field, the step is not positive or fewer than two
+            frames remain.
         """
         h, w = self.grid.shape
         x0, y0, width, height = roi if roi is not None else (0, 0, w, h)
@@ -116,14 +117,19 @@ class ImageStack:
                 f"{w}×{h} field; choose 0 ≤ x, x + width ≤ {w} and 0 ≤ y, y + height ≤ {h}"
             )
         start, stop, step = frames.indices(self.n_frames)
-        if step != 1:
-            raise InputError(f"frames must follow each other, got a step of {step}; use step 1")
-        if stop - start < 2:
+        if step < 1:
+            raise InputError(f"frames go forward in time, got a step of {step}; use 1 or more")
+        taken = range(start, stop, step)
+        if len(taken) < 2:
+            every = "" if step == 1 else f":{step}"
             raise InputError(
-                f"frames {start}:{stop} of {self.n_frames} leave fewer than 2; choose a longer run"
+                f"frames {start}:{stop}{every} of {self.n_frames} leave fewer than 2; choose a "
+                "longer run"
             )
-        view = _View(self.data, slice(start, stop), slice(y0, y0 + height), slice(x0, x0 + width))
-        return replace(self, data=view, grid=self.grid.crop(y0, x0, height, width))
+        view = _View(self.data, taken, range(y0, y0 + height), range(x0, x0 + width))
+        interval = None if self.frame_interval_s is None else step * self.frame_interval_s
+        grid = self.grid.crop(y0, x0, height, width)
+        return replace(self, data=view, grid=grid, frame_interval_s=interval)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,26 +137,22 @@ class _View:
     """A region of a frame source that is read only when sliced along time."""
 
     source: FrameSource
-    frames: slice
-    rows: slice
-    columns: slice
+    frames: range
+    rows: range
+    columns: range
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(T, Y, X)."""
-        return tuple(s.stop - s.start for s in (self.frames, self.rows, self.columns))
+        return tuple(map(len, (self.frames, self.rows, self.columns)))
 
     def __getitem__(self, key: slice | tuple[slice, ...], /) -> Any:
         """Frames, or frames and a region, by slices of positive step."""
         keys = key if isinstance(key, tuple) else (key,)
         axes = (self.frames, self.rows, self.columns)
-        inner = zip_longest(axes, keys, fillvalue=slice(None))
-        return self.source[tuple(_within(axis, part) for axis, part in inner)]
-
-
-def _within(outer: slice, inner: slice) -> slice:
-    start, stop, step = inner.indices(outer.stop - outer.start)
-    return slice(outer.start + start, outer.start + stop, step)
+        keys += (slice(None),) * (len(axes) - len(keys))
+        parts = (axis[part] for axis, part in zip(axes, keys, strict=True))
+        return self.source[tuple(slice(part.start, part.stop, part.step) for part in parts)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,8 +96,9 @@ class FolderFrames(LazyFrames):
 
     def _read(self, frames: slice, rows: slice, columns: slice) -> Block:
         n_rows, n_columns = rows.stop - rows.start, columns.stop - columns.start
-        block = np.empty((frames.stop - frames.start, n_rows, n_columns), self.dtype)
-        for target, file in zip(block, self.files[frames], strict=True):
+        files = self.files[frames]
+        block = np.empty((len(files), n_rows, n_columns), self.dtype)
+        for target, file in zip(block, files, strict=True):
             target[...] = self._decode(file)[rows, columns]
         return block
 

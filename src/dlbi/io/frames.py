@@ -49,7 +49,7 @@ class LazyFrames(ABC):
         return self.shape[0]
 
     def __getitem__(self, key: Any, /) -> Block:
-        """Frames, rows and columns by integers or slices of step 1; always a fresh array."""
+        """A fresh array of frames, rows and columns, by integers or slices; frames by any step."""
         windows, picked = _windows(key, self.shape)
         block = self._read(*windows)
         return block[tuple(0 if axis in picked else slice(None) for axis in range(3))]
@@ -60,7 +60,10 @@ class LazyFrames(ABC):
 
     @abstractmethod
     def _read(self, frames: slice, rows: slice, columns: slice) -> Block:
-        """Decode one block, (frames, rows, columns), native byte order."""
+        """Decode one block, (frames, rows, columns), native byte order.
+
+        All slices have explicit bounds and a positive step, which is 1 for rows and columns.
+        """
 
 
 def _windows(key: Any, shape: tuple[int, ...]) -> tuple[list[slice], set[int]]:
@@ -74,12 +77,15 @@ def _windows(key: Any, shape: tuple[int, ...]) -> tuple[list[slice], set[int]]:
     for axis, (item, length) in enumerate(zip(keys, shape, strict=True)):
         if isinstance(item, slice):
             start, stop, step = item.indices(length)
-            if step != 1:
-                raise IndexError(f"frames on disk are sliced with step 1, got step {step}")
-            windows.append(slice(start, max(start, stop)))
+            if step < 1 or (axis > 0 and step > 1):
+                raise IndexError(
+                    "movies on disk are sliced forward, rows and columns with step 1; got step "
+                    f"{step} along axis {axis}"
+                )
+            windows.append(slice(start, max(start, stop), step))
         else:
             index = range(length)[item]
-            windows.append(slice(index, index + 1))
+            windows.append(slice(index, index + 1, 1))
             picked.add(axis)
     return windows, picked
 

@@ -242,9 +242,10 @@ class TiffFrames(LazyFrames):
 
     def _read(self, frames: slice, rows: slice, columns: slice) -> Block:
         n_rows, n_columns = rows.stop - rows.start, columns.stop - columns.start
-        block = np.empty((frames.stop - frames.start, n_rows, n_columns), self.dtype)
+        indices = range(frames.start, frames.stop, frames.step)
+        block = np.empty((len(indices), n_rows, n_columns), self.dtype)
         with self._lock, reading(self.path, "TIFF"):
-            for target, index in zip(block, range(frames.start, frames.stop), strict=True):
+            for target, index in zip(block, indices, strict=True):
                 target[...] = decode_page(self._series[index], self.path)[rows, columns]
         return block
 

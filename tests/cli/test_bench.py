@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
-import tifffile
+from tests.cli.movies import write_movie
 
 from dlbi.bench.experiments import EXPERIMENTS, NOT_REPRODUCED
 from dlbi.bench.films import film
 from dlbi.bench.subjects import Simulated
 
 
-def write(path, shape=(24, 16, 16)):
-    movie = Simulated(structure="mesh", preset="meos3.2", seed=4, field_px=16, n_frames=24)
-    frames = np.asarray(movie.load().stack.data[:])[: shape[0], : shape[1], : shape[2]]
-    tifffile.imwrite(path, frames, imagej=True, metadata={"axes": "TYX"})
-    return path
-
-
 @pytest.fixture
 def movie(tmp_path):
-    return write(tmp_path / "actin.tif")
+    source = Simulated(
+        structure="mesh", preset="meos3.2", seed=4, field_px=16, n_frames=24, shown=24
+    )
+    return write_movie(tmp_path / "actin.tif", source.load().stack.data[:])
 
 
 def test_the_list_names_every_experiment_and_what_cannot_be_repeated(dlbi):
@@ -56,13 +51,9 @@ def test_the_list_names_every_experiment_and_what_cannot_be_repeated(dlbi):
         (["--out", "{}/new", "--threeb", "long"], "long"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_done_is_refused_before_any_work(dlbi, tmp_path, movie, arguments, told):
+def test_what_cannot_be_done_is_refused_before_any_work(refusal, tmp_path, movie, arguments, told):
     (tmp_path / "file").write_text("mine")
-    code, _, err = dlbi("bench", *(str(a).format(tmp_path) for a in arguments))
-    assert code == 2
-    assert told in err
-    assert err.count("\n") == 1
-    assert not (tmp_path / "new").exists()
+    assert told in refusal(tmp_path, "bench", *(str(a).format(tmp_path) for a in arguments))
 
 
 def test_a_real_movie_is_scored_once_and_taken_up_again(dlbi, tmp_path, movie):

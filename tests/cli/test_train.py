@@ -1,5 +1,7 @@
 """`dlbi train`: from a configuration to a model file, in pieces if need be."""
 
+from __future__ import annotations
+
 import builtins
 import json
 import os
@@ -41,17 +43,6 @@ checkpoint_every = 2
 """
 
 
-@pytest.fixture
-def dlbi(capsys):
-    """The program in this process: exit code, stdout, stderr."""
-
-    def program(*arguments):
-        code = main(["train", *map(str, arguments)])
-        return code, *capsys.readouterr()
-
-    return program
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """Configuration and folder of a finished training."""
@@ -69,16 +60,8 @@ def config(tmp_path):
     return file
 
 
-def refused(dlbi, *arguments):
-    code, _, err = dlbi(*arguments)
-    assert code == 2, err
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    return err
-
-
 def test_help(dlbi):
-    code, out, _ = dlbi("--help")
+    code, out, _ = dlbi("train", "--help")
     assert code == 0
     for word in ("CONFIG.toml", "--out", "--resume", "--workers"):
         assert f"  {word} " in out
@@ -130,7 +113,7 @@ def test_a_finished_training_is_only_exported_again(finished, dlbi):
     model, weights = out / "model.onnx", out / "checkpoint" / "average.safetensors"
     before, when = model.read_bytes(), weights.stat().st_mtime_ns
     model.unlink()
-    code, text, _ = dlbi(file, "--out", out, "--resume", "--workers", 1)
+    code, text, _ = dlbi("train", file, "--out", out, "--resume", "--workers", 1)
     assert code == 0
     assert "training steps" not in text
     assert model.read_bytes() == before
@@ -149,14 +132,14 @@ def test_ctrl_c_saves_what_goes_on_to_the_same_bits(finished, tmp_path, dlbi, mo
         return measured(*arguments)
 
     monkeypatch.setattr(run, "objective", interrupted)
-    code, text, err = dlbi(file, "--out", out, "--workers", 1, "--resume")
+    code, text, err = dlbi("train", file, "--out", out, "--workers", 1, "--resume")
     assert code == 1
     assert "go on with --resume" in text
     assert err.startswith("error: interrupted")
     assert read_record(out)["step"] == 1
     assert not (out / "model.onnx").exists()
 
-    code, text, _ = dlbi(file, "--out", out, "--workers", 1, "--resume")
+    code, text, _ = dlbi("train", file, "--out", out, "--workers", 1, "--resume")
     assert code == 0
     assert "training steps: 4 of 4" in text
     assert f"wrote {out / 'model.onnx'}" in text
@@ -164,41 +147,41 @@ def test_ctrl_c_saves_what_goes_on_to_the_same_bits(finished, tmp_path, dlbi, mo
     assert (out / name).read_bytes() == (straight / name).read_bytes()
 
 
-def test_a_folder_that_exists_needs_resume(finished, dlbi):
+def test_a_folder_that_exists_needs_resume(finished, refused):
     file, out = finished
-    assert "exists already; continue with --resume" in refused(dlbi, file, "--out", out)
+    assert "exists already; continue with --resume" in refused("train", file, "--out", out)
 
 
-def test_resume_needs_a_folder(config, tmp_path, dlbi):
-    line = refused(dlbi, config, "--out", tmp_path / "none", "--resume")
+def test_resume_needs_a_folder(config, tmp_path, refused):
+    line = refused("train", config, "--out", tmp_path / "none", "--resume")
     assert "train without --resume" in line
-    line = refused(dlbi, config, "--out", tmp_path / "no" / "where")
+    line = refused("train", config, "--out", tmp_path / "no" / "where")
     assert "create it first" in line
 
 
-def test_another_configuration_does_not_go_on(finished, tmp_path, dlbi):
+def test_another_configuration_does_not_go_on(finished, tmp_path, refused):
     file = tmp_path / "other.toml"
     for old, new, says in (
         ("seed = 5", "seed = 6", "series of other settings"),
         ("batch = 2", "batch = 1", "optimisation.batch differs"),
     ):
         file.write_text(CONFIG.replace(old, new), "utf-8")
-        assert says in refused(dlbi, file, "--out", finished[1], "--resume", "--workers", 1)
+        assert says in refused("train", file, "--out", finished[1], "--resume", "--workers", 1)
 
 
-def test_bad_configurations_make_no_folder(tmp_path, config, dlbi):
+def test_bad_configurations_make_no_folder(tmp_path, config, refused):
     config.write_text(CONFIG.replace("crop_px = 8", "crop_px = 80"), "utf-8")
     out = tmp_path / "out"
-    assert f"{config}: optimisation.crop_px = 80" in refused(dlbi, config, "--out", out)
-    assert "cannot be read" in refused(dlbi, tmp_path / "none.toml", "--out", out)
+    assert f"{config}: optimisation.crop_px = 80" in refused("train", config, "--out", out)
+    assert "cannot be read" in refused("train", tmp_path / "none.toml", "--out", out)
     config.write_text(CONFIG.replace("cycles", 'device = "cuda"\ncycles'), "utf-8")
     if not torch.cuda.is_available():
-        assert "no CUDA device" in refused(dlbi, config, "--out", out)
+        assert "no CUDA device" in refused("train", config, "--out", out)
     assert not out.exists()
 
 
 @pytest.mark.parametrize("missing", ["torch", "safetensors", "onnx"])
-def test_what_is_missing_is_told_with_the_cure(config, tmp_path, dlbi, monkeypatch, missing):
+def test_what_is_missing_is_told_with_the_cure(config, tmp_path, refused, monkeypatch, missing):
     real = builtins.__import__
 
     def without(name, *rest):
@@ -210,7 +193,7 @@ def test_what_is_missing_is_told_with_the_cure(config, tmp_path, dlbi, monkeypat
         if name.startswith("dlbi.training"):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", without)
-    line = refused(dlbi, config, "--out", tmp_path / "out")
+    line = refused("train", config, "--out", tmp_path / "out")
     assert (
         line
         == f"error: training needs {missing}, which is not installed; pip install 'dlbi[train]'\n"

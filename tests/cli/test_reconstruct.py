@@ -1,0 +1,208 @@
+"""`dlbi reconstruct`: options, files, start, guides and scopes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from tests.cli.movies import counts, write_movie
+
+from dlbi import __version__
+from dlbi.core.grid import PixelGrid
+from dlbi.core.optics import GaussianPSF
+from dlbi.io.images import load_grid_image, load_image, save_image
+from dlbi.io.scopes import save_scope
+from dlbi.io.stacks import load_stack
+from dlbi.learning.network import load_network
+from dlbi.reconstruction import reconstruct
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--roi", "10,0,24,24"], "reaches outside the 24×24 field"),
+        (["--roi", "0,0,0,5"], "reaches outside"),
+        (["--frames", "3:4"], "fewer than 2"),
+        (["--frames", "0:31"], "beyond its 30 frames"),
+        (["--frames", "40:"], "fewer than 2"),
+        (["--pixel-size", "0"], "--pixel-size 0 nm is absurd"),
+        (["--pixel-size", "nan"], "absurd"),
+        (["--pixel-size", "1e9"], "absurd"),
+    ],
+)
+def test_options_that_do_not_fit_the_movie(tmp_path, refusal, options, says):
+    movie = write_movie(tmp_path / "movie.tif", counts(), resolution=(6.25, 6.25))
+    options = ["--pixel-size", "160", "--method", "rl", *options]
+    line = refusal(tmp_path, "reconstruct", movie, "--out", tmp_path / "sr.tif", *options)
+    assert line.startswith(f"error: {movie}: ")
+    assert says in line
+
+
+def test_unknown_pixel_size(tmp_path, refusal):
+    movie = write_movie(tmp_path / "movie.tif", counts())
+    line = refusal(tmp_path, "reconstruct", movie, "--out", tmp_path / "sr.tif", "--method", "rl")
+    assert f"{movie}: does not state its pixel size; give it with --pixel-size NM" in line
+
+
+@pytest.mark.parametrize("value", ["0", "-3", "inf"])
+def test_impossible_psf(tmp_path, refusal, value):
+    movie = write_movie(tmp_path / "movie.tif", counts())
+    arguments = ["--out", tmp_path / "sr.tif", "--pixel-size", 160, f"--psf-fwhm={value}"]
+    line = refusal(tmp_path, "reconstruct", movie, *arguments, "--method", "rl")
+    assert "error: --psf-fwhm: " in line
+
+
+def test_reconstruction_is_written_with_its_siblings(reconstructed):
+    out, method = reconstructed
+    siblings = {"sr.ome.tif", "sr.background.ome.tif", "sr.provenance.json"}
+    if method != "rl":
+        siblings |= {"sr.std.ome.tif", "sr.p_value.ome.tif"}
+    if method in ("bayes", "dlbi"):
+        siblings |= {"sr.emitters.csv"}
+    assert {p.name for p in out.parent.iterdir()} == siblings
+    _, grid = load_grid_image(out)
+    assert grid == PixelGrid((192, 192), 20.0)
+
+
+def test_reconstruction_records_where_it_comes_from(reconstructed, simulated):
+    out, method = reconstructed
+    record = json.loads((out.parent / "sr.provenance.json").read_text())
+    assert record["seed"] == 9
+    assert record["inputs"][0]["name"] == simulated.name
+    assert len(record["inputs"][0]["sha256"]) == 64
+    assert record["config"]["method"] == method
+    assert record["config"]["frames"] == [0, 30, 1]
+    assert record["config"]["psf_fwhm_nm"] == 422
+    assert record["config"]["start"] == "guide"
+    assert record["config"]["model"] is None
+    assert record["reconstruction"]["method"] == method
+    network = record["reconstruction"].get("network", {}).get("sha256")
+    assert network == (load_network().sha256 if method in ("network", "dlbi") else None)
+    assert record["software"]["dlbi"] == __version__
+    assert record["command"][:2] == ["dlbi", "reconstruct"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--method", "bayes", "--roi", "4,4,12,12"],
+        ["--method", "bayes", "--roi", "4,4,12,12", "--start", "resampled"],
+        ["--method", "dlbi", "--roi", "4,4,16,16"],
+    ],
+    ids=["bayes", "resampled", "dlbi"],
+)
+def test_the_same_seed_gives_the_same_files_at_any_number_of_workers(
+    tmp_path, dlbi, simulated, options
+):
+    def files(name, workers):
+        folder = tmp_path / name
+        folder.mkdir()
+        quick = ["--psf-fwhm", 422, "--quality", "preview", "--seed", 2, "--workers", workers]
+        assert dlbi("reconstruct", simulated, "--out", folder / "sr.tif", *options, *quick)[0] == 0
+        return {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix != ".json"}
+
+    assert files("one", 1) == files("two", 2)
+
+
+def test_the_paper_start_is_another_start(tmp_path, dlbi, simulated):
+    common = ["--method", "bayes", "--roi", "4,4,12,12", "--psf-fwhm", 422, "--quality", "preview"]
+    images = []
+    for start in ("guide", "resampled"):
+        out = tmp_path / f"{start}.tif"
+        options = ["--out", out, *common, "--seed", 2, "--start", start]
+        assert dlbi("reconstruct", simulated, *options)[0] == 0
+        record = json.loads((tmp_path / f"{start}.provenance.json").read_text())
+        assert record["config"]["start"] == record["reconstruction"]["schedule"]["start"] == start
+        images.append(load_image(out)[0])
+    assert not np.array_equal(*images)
+
+
+def test_a_psf_that_the_movie_does_not_show_is_told(tmp_path, dlbi, simulated):
+    out = tmp_path / "sr.tif"
+    options = ["--method", "rl", "--frames", "0:4"]
+    code, text, err = dlbi("reconstruct", simulated, "--out", out, *options)
+    assert code == 0
+    assert err.count("\n") == 1
+    assert err.startswith("warning: ")
+    assert "--psf-fwhm" in err
+    assert "PSF 422 nm FWHM, from: preset" in text
+    assert dlbi("reconstruct", simulated, "--out", out, *options)[0] == 2
+    options += ["--psf-fwhm", 300, "--overwrite"]
+    code, text, err = dlbi("reconstruct", simulated, "--out", out, *options)
+    assert (code, err) == (0, "")
+    assert "PSF 300 nm FWHM, from: given" in text
+
+
+@pytest.mark.parametrize("scale", [8, 4, 1])
+def test_guides_of_the_field_fit_any_region(tmp_path, dlbi, simulated, scale):
+    guide = np.random.default_rng(1).random((24 * scale, 24 * scale), dtype=np.float32)
+    save_image(tmp_path / "g.tif", guide, PixelGrid(guide.shape, 160.0 / scale))
+    out = tmp_path / "sr.tif"
+    options = ["--method", "rl", "--guide", tmp_path / "g.tif", "--psf-fwhm", 422]
+    assert dlbi("reconstruct", simulated, "--out", out, *options, "--roi", "6,4,12,16")[0] == 0
+    fine = guide.repeat(8 // scale, axis=0).repeat(8 // scale, axis=1) * (scale / 8) ** 2
+    expected = reconstruct(
+        load_stack(simulated).select(roi=(6, 4, 12, 16)),
+        method="rl",
+        psf=GaussianPSF(422),
+        guide=fine[32:160, 48:144],
+    )
+    np.testing.assert_array_equal(load_image(out)[0], expected.mean)
+    record = json.loads((tmp_path / "sr.provenance.json").read_text())
+    assert [i["name"] for i in record["inputs"]] == ["movie.ome.tif", "g.tif"]
+
+
+def test_a_guide_of_just_the_region_is_taken_as_it_is(tmp_path, dlbi, simulated):
+    whole = np.random.default_rng(1).random((192, 192), dtype=np.float32)
+    images = []
+    for guide in (whole, whole[32:160, 48:144]):
+        save_image(tmp_path / "g.tif", guide, PixelGrid(guide.shape, 20.0), overwrite=True)
+        options = ["--method", "rl", "--guide", tmp_path / "g.tif", "--roi", "6,4,12,16"]
+        out = tmp_path / f"sr{len(images)}.tif"
+        assert dlbi("reconstruct", simulated, "--out", out, "--psf-fwhm", 422, *options)[0] == 0
+        images.append(load_image(out)[0])
+    np.testing.assert_array_equal(*images)
+
+
+@pytest.mark.parametrize(
+    ("guide", "says"),
+    [
+        (np.ones((100, 192), "f4"), "192×192 px are needed"),
+        (-np.eye(192, dtype="f4"), "non-negative"),
+        (np.zeros((192, 192), "f4"), "not all zero"),
+    ],
+)
+def test_guides_that_do_not_fit(tmp_path, refusal, simulated, guide, says):
+    path = save_image(tmp_path / "g.tif", guide, PixelGrid(guide.shape, 20.0))
+    out = tmp_path / "sr.tif"
+    options = ["--method", "rl", "--guide", path]
+    line = refusal(tmp_path, "reconstruct", simulated, "--out", out, *options)
+    assert f"{path}: " in line
+    assert says in line
+
+
+def test_a_reconstruction_takes_the_scope(tmp_path, dlbi, simulated, scope):
+    path, out = save_scope(tmp_path / "s.toml", scope), tmp_path / "sr.tif"
+    options = ["--method", "rl", "--scope", path, "--seed", 1]
+    code, text, err = dlbi("reconstruct", simulated, "--out", out, *options)
+    assert (code, err) == (0, "")
+    assert "PSF 400 nm FWHM, from: scope" in text
+    record = json.loads((tmp_path / "sr.provenance.json").read_text())
+    assert record["config"]["scope"] == "s.toml"
+    assert [entry["name"] for entry in record["inputs"]] == [simulated.name, "s.toml"]
+    assert record["reconstruction"]["scope"]["noise"]["gain"] == 2.0
+
+
+def test_scopes_that_do_not_fit_are_refused(tmp_path, refused, simulated, scope):
+    path, out = save_scope(tmp_path / "s.toml", scope), tmp_path / "sr.tif"
+    options = ["--method", "rl", "--scope", path]
+    line = refused("reconstruct", simulated, "--out", out, *options, "--pixel-size", 100)
+    assert "the scope is for camera pixels of 160 nm but the movie has 100 nm" in line
+    path.write_text(path.read_text(encoding="utf-8") + "\n[lens]\n", encoding="utf-8")
+    line = refused("reconstruct", simulated, "--out", out, *options)
+    assert f"{path}: unknown key 'lens'" in line
+    assert "cannot be read" in refused(
+        "reconstruct", simulated, "--out", out, "--scope", tmp_path / "none.toml"
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["s.toml"]

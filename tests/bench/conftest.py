@@ -44,6 +44,7 @@ def invented(tmp_path):
             keys = ["rsp", "rse", "rse_paper", "chi2"]
             if case.settings()["movie"]["kind"] == "simulated":
                 truth = ["psnr_ls_db", "ssim_ls", "psnr_p999_db", "ssim_p999"]
+                keys += ["pairs", "ladders", "bands"]
                 keys += ["corr_0px", "corr_2px", "corr_4px", *truth, *(f"null_{k}" for k in truth)]
             picture = None
             if pictured:

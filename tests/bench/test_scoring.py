@@ -42,6 +42,16 @@ def test_the_paper_counts_rse_in_twentieths(subject):
     assert scores["rse_paper"] == pytest.approx(20 * scores["rse"])
 
 
+def test_background_off_is_the_mean_frame_without_the_measured_haze(subject):
+    sr = reconstruct(subject.stack, method="mean", rng=1)
+    haze = measure(subject.stack).background.haze
+    expected = score_movie(sr, subject.stack, background=haze)
+    scores = score(sr, subject)
+    assert scores["rsp_signal"] == pytest.approx(expected.rsp)
+    assert scores["rse_signal"] == pytest.approx(expected.rse)
+    assert scores["rsp_signal"] != pytest.approx(scores["rsp"], abs=1e-4)
+
+
 def test_chi2_is_that_of_the_true_psf_without_background_in_camera_noise(subject):
     sr = reconstruct(subject.stack, method="rl", psf=subject.psf, rng=1)
     measured = measure(subject.stack)
@@ -58,7 +68,9 @@ def test_chi2_is_that_of_the_true_psf_without_background_in_camera_noise(subject
 def test_without_a_truth_only_the_movie_counts(subject):
     sr = reconstruct(subject.stack, method="mean", rng=1)
     real = Subject(subject.stack, None, subject.psf)
-    assert set(score(sr, real)) == {"rsp", "rse", "rse_paper", "chi2"}
+    assert set(score(sr, real)) == {
+        "rsp", "rse", "rse_paper", "rsp_signal", "rse_signal", "chi2",
+    }  # fmt: skip
 
 
 def test_an_empty_image_has_no_correlation(subject):

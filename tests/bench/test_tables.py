@@ -60,7 +60,7 @@ def test_summary_has_means_deviations_places_and_the_null_row(outcomes):
 def test_no_null_row_where_nothing_has_one(outcome):
     table = summary_table([outcome("a", {"rsp": 0.9})], MOVIE_COLUMNS)
     assert NULL not in table
-    assert "| a | 0.9000 | – | – | – | 1.00 | 2.00 |" in table
+    assert "| a | 0.9000 | – | – | – | – | – | 1.00 | 2.00 |" in table
 
 
 def test_single_values_by_group(outcomes):
@@ -77,4 +77,4 @@ def test_what_failed_has_neither_scores_nor_times(outcome):
     failed = outcome("a", {})
     assert math.isnan(value(failed, "seconds"))
     assert math.isnan(value(failed, "rsp"))
-    assert "| a | – | – | – | – | – | – |" in summary_table([failed], MOVIE_COLUMNS)
+    assert "| a | – | – | – | – | – | – | – | – |" in summary_table([failed], MOVIE_COLUMNS)

@@ -11,6 +11,7 @@ import numpy as np
 
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
+from dlbi.core.lines import LineGroup
 from dlbi.core.optics import GaussianPSF
 from dlbi.core.rng import derived_seed
 from dlbi.simulation.movie import SimulatedMovie, simulate
@@ -34,11 +35,14 @@ class Subject:
         Structure, fluorophores and scene behind it.
     psf : GaussianPSF or None
         True, or told by the user; measured from the movie if None.
+    groups : tuple of LineGroup
+        Groups of lines in the structure.
     """
 
     stack: ImageStack
     truth: SimulatedMovie | None = None
     psf: GaussianPSF | None = None
+    groups: tuple[LineGroup, ...] = ()
 
 
 class Source(Protocol):

@@ -49,6 +49,8 @@ MOVIE_COLUMNS = (
     Column("rsp", "RSP", 4, None),
     Column("rse", "RSE / counts", 2, None),
     Column("rse_paper", "RSE, paper's unit", 0, None),
+    Column("rsp_signal", "RSP, background off", 4, None),
+    Column("rse_signal", "RSE, background off / counts", 2, None),
     Column("chi2", "reduced χ²", 2, None),
     Column("seconds", "s", 2, None),
     Column("cpu_seconds", "CPU s", 2, None),

@@ -8,12 +8,22 @@ from dlbi.bench.experiments.areas import AREAS
 from dlbi.bench.experiments.channels import CHANNELS
 from dlbi.bench.experiments.families import FAMILY_MOVIES
 from dlbi.bench.experiments.movies import MOVIES
+from dlbi.bench.experiments.resolution import RESOLUTION
 from dlbi.bench.experiments.runtime import RUNTIME
 from dlbi.bench.experiments.stages import STAGES
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
-    for experiment in (AREAS, STAGES, RUNTIME, FAMILY_MOVIES, MOVIES, CHANNELS, ABLATIONS)
+    for experiment in (
+        AREAS,
+        STAGES,
+        RUNTIME,
+        FAMILY_MOVIES,
+        RESOLUTION,
+        MOVIES,
+        CHANNELS,
+        ABLATIONS,
+    )
 }
 
 ASKED_FOR = frozenset({ABLATIONS.name})

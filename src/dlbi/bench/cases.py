@@ -83,6 +83,11 @@ class Outcome:
     said: list[str]
     picture: Path | None = None
 
+    @property
+    def movie(self) -> dict[str, Any]:
+        """Settings of the movie."""
+        return self.case.source.settings()
+
     def image(self) -> Reconstruction:
         """The image from its file.
 

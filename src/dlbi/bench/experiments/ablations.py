@@ -124,7 +124,7 @@ def change_by_name(outcomes: Sequence[Outcome], key: str) -> dict[str, Dot]:
 
 
 def _movie(outcome: Outcome) -> str:
-    movie = outcome.case.settings()["movie"]
+    movie = outcome.movie
     return f"{movie['preset']} {movie['structure']}"
 
 

@@ -87,11 +87,11 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
 
 
 def _preset(outcome: Outcome) -> str:
-    return str(outcome.case.settings()["movie"]["preset"])
+    return str(outcome.movie["preset"])
 
 
 def _area(outcome: Outcome) -> str:
-    movie = outcome.case.settings()["movie"]
+    movie = outcome.movie
     label = next(k for k, structure in STRUCTURES.items() if structure == movie["structure"])
     return f"{label}, seed {movie['seed']}"
 

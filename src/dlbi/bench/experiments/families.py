@@ -73,11 +73,11 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
 
 
 def _regime(outcome: Outcome) -> str:
-    return str(outcome.case.settings()["movie"]["preset"])
+    return str(outcome.movie["preset"])
 
 
 def _family(outcome: Outcome) -> str:
-    return str(outcome.case.settings()["movie"]["structure"])
+    return str(outcome.movie["structure"])
 
 
 FAMILY_MOVIES = Experiment(

@@ -66,11 +66,11 @@ def _from(outcomes: Sequence[Outcome], column: Column) -> str:
 
 
 def _preset(outcome: Outcome) -> str:
-    return str(outcome.case.settings()["movie"]["preset"])
+    return str(outcome.movie["preset"])
 
 
 def _spacing_nm(outcome: Outcome) -> float:
-    return float(outcome.case.settings()["movie"]["spacing_nm"])
+    return float(outcome.movie["spacing_nm"])
 
 
 RESOLUTION = Experiment(

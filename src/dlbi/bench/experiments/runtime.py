@@ -51,7 +51,7 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
 
 def _task(outcome: Outcome) -> str:
     source = outcome.case.source
-    simulated = outcome.case.settings()["movie"]["kind"] == "simulated"
+    simulated = outcome.movie["kind"] == "simulated"
     return f"{source.title}, seed {source.seed}" if simulated else source.title
 
 

@@ -36,7 +36,7 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
 
 
 def _title(outcome: Outcome) -> str:
-    movie = outcome.case.settings()["movie"]
+    movie = outcome.movie
     is_simulated = movie["kind"] == "simulated"
     return f"Simulated, {movie['preset']}" if is_simulated else outcome.case.source.title
 

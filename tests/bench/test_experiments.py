@@ -73,12 +73,18 @@ def test_families_are_all_pairs_with_their_published_seeds():
     }
 
 
-def test_real_movies_need_paths_and_quick_runs_leave_whole_fields_out(plan):
-    assert EXPERIMENTS["movies"].tasks(Plan(seed=SEED)) == []
-    assert EXPERIMENTS["movies"].needs
-    methods = {c.contestant.method for c, _ in EXPERIMENTS["movies"].tasks(plan)
-               if c.source == plan.fields[0]}  # fmt: skip
-    assert methods == {"mean", "rl", "sofi", "network", "dlbi"}
+def test_real_movies_need_paths_and_3b_gets_no_whole_field(plan):
+    for name in ("patches", "fields"):
+        assert EXPERIMENTS[name].tasks(Plan(seed=SEED)) == []
+        assert EXPERIMENTS[name].needs
+    methods = [
+        {case.contestant.method for case, _ in EXPERIMENTS[name].tasks(plan)}
+        for name in ("patches", "fields")
+    ]
+    assert methods == [
+        {"mean", "rl", "sofi", "3b", "bayes", "network", "dlbi"},
+        {"mean", "rl", "sofi", "network", "dlbi"},
+    ]
 
 
 def test_nanopyx_takes_part_where_it_is_installed(plan, monkeypatch):

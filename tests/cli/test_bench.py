@@ -37,7 +37,7 @@ def test_the_list_names_every_experiment_and_what_cannot_be_repeated(dlbi):
         (["--out", "{}/file"], "exists already"),
         (["--out", "{}/new", "--resume"], "no such folder to continue in"),
         (["--out", "{}/new", "--experiment", "fig7"], "no experiment is called 'fig7'"),
-        (["--out", "{}/new", "--experiment", "movies"], "needs real movies; give --movie PATH"),
+        (["--out", "{}/new", "--experiment", "patches"], "needs real movies; give --movie PATH"),
         (["--out", "{}/new", "--movie", "{}/none.tif"], "none.tif"),
         (["--out", "{}/new", "--movie", "{}/actin.tif"], "--pixel-size"),
         (["--out", "{}/new", "--movie", "{}/actin.tif", "--pixel-size", 160, "--roi", "1,2"],
@@ -58,15 +58,15 @@ def test_what_cannot_be_done_is_refused_before_any_work(refusal, tmp_path, movie
 
 def test_a_real_movie_is_scored_once_and_taken_up_again(dlbi, tmp_path, movie):
     out = tmp_path / "out"
-    options = ["bench", "--out", out, "--quick", "--experiment", "movies", "--movie", movie,
+    options = ["bench", "--out", out, "--quick", "--experiment", "patches", "--movie", movie,
                "--pixel-size", 160, "--psf-fwhm", 422, "--seed", 3]  # fmt: skip
     code, printed, err = dlbi(*options)
     assert (code, err) == (0, "")
-    assert "cases of movies; seed 3" in printed
-    assert {p.name for p in out.iterdir()} == {"bench.json", "bench.md", "movies.png", "cases"}
+    assert "cases of patches; seed 3" in printed
+    assert {p.name for p in out.iterdir()} == {"bench.json", "bench.md", "patches.png", "cases"}
     record = json.loads((out / "bench.json").read_text())
     assert [entry["name"] for entry in record["environment"]["inputs"]] == ["actin.tif"]
-    found = {case["name"]: case["scores"] for case in record["experiments"]["movies"]["cases"]}
+    found = {case["name"]: case["scores"] for case in record["experiments"]["patches"]["cases"]}
     assert set(found) >= {"bicubic mean", "Richardson–Lucy", "SOFI2", "3B, preview", "dlbi"}
     assert found["bicubic mean"]["rsp"] > 0.95
     (patch, whole) = film(movie, seed=3, patch_px=30, pixel_size_nm=160.0)

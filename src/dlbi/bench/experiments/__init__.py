@@ -7,7 +7,7 @@ from dlbi.bench.experiments.ablations import ABLATIONS
 from dlbi.bench.experiments.areas import AREAS
 from dlbi.bench.experiments.channels import CHANNELS
 from dlbi.bench.experiments.families import FAMILY_MOVIES
-from dlbi.bench.experiments.movies import MOVIES
+from dlbi.bench.experiments.real import FIELDS, PATCHES
 from dlbi.bench.experiments.resolution import RESOLUTION
 from dlbi.bench.experiments.runtime import RUNTIME
 from dlbi.bench.experiments.stages import STAGES
@@ -20,7 +20,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         RUNTIME,
         FAMILY_MOVIES,
         RESOLUTION,
-        MOVIES,
+        PATCHES,
+        FIELDS,
         CHANNELS,
         ABLATIONS,
     )
@@ -35,7 +36,8 @@ NOT_REPRODUCED = {
         "areas of the same kind are drawn (`areas`)"
     ),
     "Table 2, Figs 8, 9, 10 and 12, Actin1 and ER": (
-        "the movies are not public; any movie can be given with --movie (`movies`, `stages`)"
+        "the movies are not public; any movie can be given with --movie (`patches`, `fields`, "
+        "`stages`)"
     ),
     "Table 2, Figs 8, 9, 10 and 12, Actin2": (
         "the movie does not come with this package; give it with --movie and --roi 120,120,60,60"

@@ -89,7 +89,8 @@ def report(outcomes: Sequence[Outcome]) -> str:
                 [value(o, column.key) for o in outcomes if o.case.contestant.name == name]
             )[0]
             change, sd = changes[column.key][name]
-            difference = "" if name == BASE else f" ({change:+.{column.places}f} ± {sd:.1g})"
+            spread = cell(sd, places=column.places)
+            difference = f" ({change:+.{column.places}f} ± {spread})" if name != BASE else ""
             cells.append(cell(mean, places=column.places) + difference)
         rows.append([name, *cells])
     n = len(grouped(outcomes, _movie))

@@ -141,6 +141,12 @@ def test_colours_are_shown_as_they_are():
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), colours)
 
 
+def test_pictures_may_share_their_limits():
+    shared = Picture("error", np.arange(192.0).reshape(CAMERA.shape), CAMERA, limits=(0.0, 500.0))
+    (drawn,) = draw_panel([shared]).axes[0].images
+    assert drawn.get_clim() == (0.0, 500.0)
+
+
 def test_a_few_points_are_shown_up_to_their_maximum():
     image = np.zeros((100, 100))
     image[5, 5] = 4.0

@@ -48,12 +48,15 @@ class Picture:
         Sets the physical size: all pictures of a panel share one scale.
     colour_map : str
         A perceptually uniform map of matplotlib.
+    limits : tuple of float, optional
+        Intensities shown as the darkest and the brightest colour; `intensity_limits` if not given.
     """
 
     title: str
     image: NDArray[np.floating]
     grid: PixelGrid
     colour_map: str = "inferno"
+    limits: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Validate shape and values."""
@@ -225,7 +228,7 @@ def _draw_caption(figure: Figure, caption: str | None) -> None:
 
 def _draw_picture(axes: Axes, picture: Picture) -> None:
     height, width = picture.grid.extent_nm
-    low, high = intensity_limits(picture.image)
+    low, high = picture.limits or intensity_limits(picture.image)
     axes.imshow(
         picture.image,
         cmap=picture.colour_map,

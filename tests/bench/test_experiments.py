@@ -17,7 +17,11 @@ from dlbi.bench.experiments.ablations import BASE, change_by_name
 from dlbi.bench.experiments.areas import areas
 from dlbi.bench.experiments.channels import blurred_correlation, shift_px
 from dlbi.bench.experiments.families import FAMILIES, REGIMES
+from dlbi.bench.experiments.real import error_maps
 from dlbi.bench.films import channel_pair, film
+from dlbi.evaluation.squirrel import score_movie
+from dlbi.figures import intensity_limits
+from dlbi.reconstruction.measurement import measure
 
 SEED = 23_000
 
@@ -132,3 +136,14 @@ def test_correlation_of_channels_rises_with_the_blur_that_hides_their_grain():
     a, b = (field * rng.poisson(1.0, field.shape).astype(np.float32) for _ in range(2))
     grainy, smooth = blurred_correlation(a, b, 0.0), blurred_correlation(a, b, 2.0)
     assert grainy < 0.6 < 0.95 < smooth
+
+
+def test_error_maps_of_a_movie_share_one_scale(plan, invented):
+    group = invented(EXPERIMENTS["patches"].tasks(plan)[:3])
+    maps = error_maps(group)
+    assert [m.title for m in maps] == [f"error, {o.case.contestant.name}" for o in group]
+    assert {m.limits for m in maps} == {(0.0, max(intensity_limits(m.image)[1] for m in maps))}
+    subject = group[0].case.source.load()
+    haze = measure(subject.stack).background.haze
+    expected = score_movie(group[0].image(), subject.stack, background=haze).error_map
+    np.testing.assert_array_equal(maps[0].image, expected)

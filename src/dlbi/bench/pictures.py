@@ -47,14 +47,16 @@ def first_frame(subject: Subject) -> Picture:
     return Picture(f"first frame of {stack.n_frames}", stack.load(slice(0, 1))[0], stack.grid)
 
 
-def draw_blocks(blocks: Sequence[Sequence[Picture]], path: Path) -> None:
+def draw_blocks(
+    blocks: Sequence[Sequence[Picture]], path: Path, *, caption: str | None = None
+) -> None:
     """Write a panel in which each block of pictures begins a row of its own."""
     longest = max(map(len, blocks))
     n_columns = math.ceil(longest / math.ceil(longest / MOST_COLUMNS))
     places: list[Picture | None] = []
     for block in blocks:
         places += [*block, *[None] * (-len(block) % n_columns)]
-    panel(places, path, n_columns=n_columns)
+    panel(places, path, n_columns=n_columns, caption=caption)
 
 
 def draw_dots(

@@ -12,7 +12,7 @@ from dlbi.bench.experiments.areas import contestants
 from dlbi.bench.pictures import draw_blocks, images
 from dlbi.bench.tables import MOVIE_COLUMNS, grouped, summary_table
 from dlbi.evaluation.squirrel import score_movie
-from dlbi.figures import Picture
+from dlbi.figures import Picture, intensity_limits
 from dlbi.reconstruction.measurement import measure
 
 LARGE_FIELD = (BICUBIC, RICHARDSON_LUCY, SOFI, NETWORK, DLBI)
@@ -39,19 +39,28 @@ def report(outcomes: Sequence[Outcome]) -> str:
 def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     """First frame, images, and the absolute error of each image against the mean frame."""
     groups = grouped(o for o in outcomes if o.picture is not None).values()
-    draw_blocks([part for g in groups for part in (images(g), error_maps(g))], path)
+    caption = "Error maps: 0 to the largest 99.8 % quantile of the movie."
+    draw_blocks(
+        [part for g in groups for part in (images(g), error_maps(g))], path, caption=caption
+    )
 
 
 def error_maps(group: Sequence[Outcome]) -> list[Picture]:
-    """SQUIRREL's error map of each image, the background taken off the mean frame, counts."""
+    """SQUIRREL's error map of each image, the background taken off the mean frame, counts.
+
+    All maps of a movie are shown on one scale.
+    """
     stack = group[0].case.source.load().stack
     haze = measure(stack).background.haze
-    maps = []
-    for outcome in group:
-        scores = score_movie(outcome.image(), stack, background=haze)
-        name = f"error, {outcome.case.contestant.name}"
-        maps.append(Picture(name, scores.error_map, scores.grid, colour_map="viridis"))
-    return maps
+    errors = {
+        outcome.case.contestant.name: score_movie(outcome.image(), stack, background=haze).error_map
+        for outcome in group
+    }
+    limits = (0.0, max(intensity_limits(error)[1] for error in errors.values()))
+    return [
+        Picture(f"error, {name}", error, stack.grid, colour_map="viridis", limits=limits)
+        for name, error in errors.items()
+    ]
 
 
 _ABOUT = (

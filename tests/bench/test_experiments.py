@@ -147,3 +147,15 @@ def test_error_maps_of_a_movie_share_one_scale(plan, invented):
     haze = measure(subject.stack).background.haze
     expected = score_movie(group[0].image(), subject.stack, background=haze).error_map
     np.testing.assert_array_equal(maps[0].image, expected)
+
+
+def test_ablations_show_means_and_changes(outcome, tiny):
+    found = []
+    for seed, structure in ((1, "rings"), (2, "mesh")):
+        movie = replace(tiny, seed=seed, structure=structure)
+        found.append(outcome(BASE, {"corr_2px": 0.9, "psnr_ls_db": 20.0}, source=movie))
+        worse = {"corr_2px": 0.9 - 0.1 * seed, "psnr_ls_db": 20.0 - 1e-9}
+        found.append(outcome("dim", worse, source=replace(movie, light=0.5)))
+    report = EXPERIMENTS["ablations"].report(found)
+    assert f"| {BASE} | 0.900 | – | 20.00 | – | – | 2.0 |" in report
+    assert "| dim | 0.750 (-0.150 ± 0.071) | – | 20.00 (+0.00 ± 0.00) | – |" in report

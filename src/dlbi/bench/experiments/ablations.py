@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -90,7 +91,9 @@ def report(outcomes: Sequence[Outcome]) -> str:
             )[0]
             change, sd = changes[column.key][name]
             spread = cell(sd, places=column.places)
-            difference = f" ({change:+.{column.places}f} ± {spread})" if name != BASE else ""
+            shown = round(change, column.places) + 0.0  # no −0
+            known = name != BASE and not math.isnan(change)
+            difference = f" ({shown:+.{column.places}f} ± {spread})" if known else ""
             cells.append(cell(mean, places=column.places) + difference)
         rows.append([name, *cells])
     n = len(grouped(outcomes, _movie))

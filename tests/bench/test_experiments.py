@@ -149,6 +149,17 @@ def test_error_maps_of_a_movie_share_one_scale(plan, invented):
     np.testing.assert_array_equal(maps[0].image, expected)
 
 
+def test_a_channel_that_failed_is_told_and_the_other_shown(plan, invented, tmp_path):
+    first, second = invented(EXPERIMENTS["channels"].tasks(plan))
+    failed = replace(second, scores={}, picture=None)
+    channels = EXPERIMENTS["channels"]
+    assert "could not be reconstructed" in channels.report([first, failed])
+    channels.draw([first, failed], tmp_path / "one.png")
+    channels.draw([first, second], tmp_path / "both.png")
+    one, both = (imread(tmp_path / f"{name}.png") for name in ("one", "both"))
+    assert one.shape[0] > both.shape[0]  # two pictures in a row of the same width are larger
+
+
 def test_ablations_show_means_and_changes(outcome, tiny):
     found = []
     for seed, structure in ((1, "rings"), (2, "mesh")):

@@ -68,16 +68,19 @@ def report(outcomes: Sequence[Outcome]) -> str:
 
 
 def draw(outcomes: Sequence[Outcome], path: Path) -> None:
-    """Both images, and one in magenta over the other in green."""
-    first, second = outcomes
-    a, b = first.image(), second.image()
-    pictures = [
-        first_frame(first.case.source.load()),
-        Picture(f"first: {first.case.source.title}", a.mean, a.grid),
-        Picture(f"second: {second.case.source.title}", b.mean, b.grid),
-        Picture("first magenta, second green", overlay(a.mean, b.mean), a.grid),
-    ]
-    panel(pictures, path, n_columns=4)
+    """Both images, and the first in magenta over the second in green."""
+    images = {
+        f"{label} channel": outcome.image()
+        for label, outcome in zip(("first", "second"), outcomes, strict=True)
+        if outcome.picture is not None
+    }
+    pictures = [first_frame(outcomes[0].case.source.load())]
+    pictures += [Picture(title, image.mean, image.grid) for title, image in images.items()]
+    if len(images) == 2:
+        a, b = images.values()
+        pictures.append(Picture("first magenta, second green", overlay(a.mean, b.mean), a.grid))
+    titles = [outcome.case.source.title for outcome in outcomes]
+    panel(pictures, path, n_columns=4, caption=f"First: {titles[0]}. Second: {titles[1]}.")
 
 
 def blurred_correlation(a: FloatImage, b: FloatImage, blur_px: float) -> float:

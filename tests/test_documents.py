@@ -13,7 +13,10 @@ import pytest
 import dlbi
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = sorted(
+    page for pattern in ("*.md", "[a-z]*/*.md") for page in (ROOT / "docs").glob(pattern)
+)
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *PAGES]
 PAPER_MAP = (ROOT / "docs" / "paper-map.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -80,7 +83,23 @@ def test_the_paper_map_names_code_and_tests():
         assert section in PAPER_MAP
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def names_of_the_documents():
+    """Dotted names that begin with `dlbi.` in any document, without arguments."""
+    texts = (document.read_text(encoding="utf-8") for document in DOCUMENTS)
+    names = (quote.partition("(")[0] for text in texts for quote in quoted(text))
+    files = (".tif", ".toml", ".csv", ".json")
+    return sorted({n for n in names if re.fullmatch(r"dlbi(\.\w+)+", n) and not n.endswith(files)})
+
+
+@pytest.mark.parametrize("name", names_of_the_documents())
+def test_names_of_the_documents_exist(name):
+    value = dlbi
+    for n, part in enumerate(name.split(".")[1:], start=2):
+        module = ".".join(name.split(".")[:n])
+        value = getattr(value, part) if hasattr(value, part) else import_module(module)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_relative_links_lead_somewhere(document):
     text = document.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):
@@ -100,6 +119,14 @@ def test_scripts_of_the_readme_use_public_names():
     assert len(scripts) == 2
     for script in scripts:
         assert len(script.strip().splitlines()) <= 6
+        for node in ast.walk(ast.parse(script)):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "dlbi":
+                assert node.attr in dlbi.__all__
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_scripts_of_the_pages_use_public_names(page):
+    for script in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         for node in ast.walk(ast.parse(script)):
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "dlbi":
                 assert node.attr in dlbi.__all__

@@ -14,6 +14,7 @@ from dlbi.figures import (
     LIMIT_PERCENTILES,
     PAGE_WIDTH_IN,
     Picture,
+    draw_map,
     draw_panel,
     intensity_limits,
     overlay,
@@ -178,3 +179,33 @@ def test_figures_need_no_pyplot():
     code = "import sys, dlbi.figures; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_map_is_a_png_with_a_colour_for_what_is_not_known(tmp_path):
+    """Left half 50, right half 150 nm, a hole in the middle: three colours, the hole in grey."""
+    values = np.where(np.arange(60) < 30, 50.0, 150.0) * np.ones((60, 1))
+    values[20:40, 20:40] = np.nan
+    path = tmp_path / "map.png"
+    grid = PixelGrid((60, 60), 20.0)
+    draw_map(path, values, grid, title="Resolution", unit="nm", dpi=100)
+    drawn = imread(path)[..., :3]
+    colours, counts = np.unique(drawn.reshape(-1, 3), axis=0, return_counts=True)
+    common = colours[np.argsort(counts)[::-1][:4]]
+    assert any(np.allclose(c, 0.8, atol=0.01) for c in common)
+    shares = sorted(counts / counts.sum())[::-1][:4]
+    assert shares[1] == pytest.approx(shares[2], rel=0.1)
+    first = path.read_bytes()
+    draw_map(path, values, grid, title="Resolution", unit="nm", dpi=100)
+    assert path.read_bytes() == first
+    assert [p.name for p in tmp_path.iterdir()] == ["map.png"]
+
+
+def test_a_map_without_any_value_is_drawn(tmp_path):
+    draw_map(tmp_path / "map.png", np.full((12, 16), np.nan), CAMERA, title="Map", unit="nm")
+    assert (tmp_path / "map.png").stat().st_size > 0
+
+
+def test_a_map_of_another_grid_is_refused(tmp_path):
+    with pytest.raises(ShapeError, match="its grid is"):
+        draw_map(tmp_path / "map.png", np.ones((3, 3)), CAMERA, title="Map", unit="nm")
+    assert not any(tmp_path.iterdir())

@@ -20,8 +20,8 @@ EXPECTED = {
     "__version__", "DlbiError", "DlbiWarning", "Emitters", "Estimate", "GaussianPSF", "ImageStack",
     "PixelGrid", "Reconstruction", "Reconstructor", "Scope", "StructureImage", "calibrate",
     "draw_structure", "evaluate", "load_emitters", "load_network", "load_reconstruction",
-    "load_scope", "load_stack", "load_structure", "presets", "reconstruct", "reconstructor", "save",
-    "simulate", "squirrel",
+    "load_scope", "load_stack", "load_structure", "presets", "reconstruct", "reconstructor",
+    "resolution_map", "save", "score_halves", "simulate", "squirrel",
 }  # fmt: skip
 
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from dlbi.core.optics import GaussianPSF as GaussianPSF
     from dlbi.core.scope import Estimate as Estimate
     from dlbi.core.scope import Scope as Scope
+    from dlbi.evaluation.halves import score_halves as score_halves
     from dlbi.evaluation.image import score_truth
+    from dlbi.evaluation.local_resolution import resolution_map as resolution_map
     from dlbi.evaluation.squirrel import score_movie
     from dlbi.io.images import load_structure as load_structure
     from dlbi.io.reconstructions import load_reconstruction as load_reconstruction
@@ -64,7 +66,9 @@ _HOMES = {
     "presets": "dlbi.simulation.presets:",
     "reconstruct": "dlbi.reconstruction:reconstruct",
     "reconstructor": "dlbi.reconstruction:reconstructor",
+    "resolution_map": "dlbi.evaluation.local_resolution:resolution_map",
     "save": "dlbi.io.saving:save",
+    "score_halves": "dlbi.evaluation.halves:score_halves",
     "simulate": "dlbi.simulation.movie:simulate",
     "squirrel": "dlbi.evaluation.squirrel:score_movie",
 }

@@ -24,12 +24,16 @@ from dlbi.core.grid import PixelGrid
 LIMIT_PERCENTILES = (0.1, 99.8)
 """Percentiles of each picture shown as the darkest and the brightest colour."""
 
+MAP_PERCENTILES = (1.0, 99.0)
+"""Percentiles of a map at the ends of its colour bar."""
+
 PAGE_WIDTH_IN = 7.09
 """Two journal columns, 180 mm."""
 
 GAP_IN = 0.06
 TITLE_IN = 0.24
 CAPTION_IN = 0.18
+COLOUR_BAR_IN = 0.6
 BAR_MARGIN_IN = 0.08
 BAR_THICKNESS_IN = 0.025
 FONT_PT = 8.0
@@ -150,6 +154,65 @@ def draw_panel(
         top -= height + GAP_IN
     _draw_caption(figure, caption)
     return figure
+
+
+def draw_map(
+    path: str | Path,
+    values: NDArray[np.floating],
+    grid: PixelGrid,
+    *,
+    title: str,
+    unit: str,
+    dpi: int = 300,
+) -> None:
+    """Write a map of a quantity with its colour bar as a PNG, replacing an older one.
+
+    Parameters
+    ----------
+    path : path
+        Complete as soon as it exists.
+    values : ndarray, (Y, X)
+        NaN, where the quantity is not known, is grey.
+    grid : PixelGrid
+    title, unit : str
+        Of the quantity.
+    dpi : int
+
+    Raises
+    ------
+    ShapeError
+        If the values do not fit the grid.
+    OutputError
+        If the file cannot be written.
+    """
+    if values.shape != grid.shape:
+        raise ShapeError(f"the map is {values.shape} but its grid is {grid.shape}")
+    known = values[np.isfinite(values)]
+    low, high = np.percentile(known, MAP_PERCENTILES) if known.size else (0.0, 1.0)
+    height_nm, width_nm = grid.extent_nm
+    width_in = 0.5 * PAGE_WIDTH_IN
+    figure = Figure(
+        figsize=(width_in + COLOUR_BAR_IN, width_in * height_nm / width_nm + 2 * TITLE_IN),
+        facecolor="white",
+        layout="constrained",
+    )
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(facecolor="0.8")
+    picture = axes.imshow(
+        np.ma.masked_invalid(values),
+        cmap="viridis_r",
+        vmin=low,
+        vmax=high,
+        extent=(0.0, width_nm, height_nm, 0.0),
+        interpolation="nearest",
+    )
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=FONT_PT, loc="left", pad=3.0)
+    _draw_scale_bar(axes, grid, scale_bar_nm(width_nm), nm_per_inch=width_nm / width_in)
+    bar = figure.colorbar(picture, ax=axes)
+    bar.set_label(unit, fontsize=FONT_PT)
+    bar.ax.tick_params(labelsize=FONT_PT - 1.0)
+    save_figure(figure, path, dpi=dpi)
 
 
 def overlay(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:

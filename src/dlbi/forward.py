@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from dlbi.core.emitters import Emitters
 from dlbi.core.errors import ShapeError
@@ -43,6 +44,15 @@ class BandedMatrix:
         columns = self.first[:, None] + np.arange(self.values.shape[1])
         np.put_along_axis(full, columns, self.values, axis=1)
         return full
+
+    def sparse(self) -> csr_array:
+        """The same matrix for sums and products of its entries."""
+        n_rows, band = self.values.shape
+        columns = self.first[:, None] + np.arange(band)
+        ends = np.arange(n_rows + 1) * band
+        return csr_array(
+            (self.values.ravel(), columns.ravel(), ends), shape=(n_rows, self.n_columns)
+        )
 
 
 def _axis_matrix(

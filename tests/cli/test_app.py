@@ -34,7 +34,8 @@ CONTRACT = {
     ],
     "train": ["CONFIG.toml", "--out", "--resume", "--workers"],
     "evaluate": [
-        "SR.tif", "--truth", "--movie", "--psf-fwhm", "--pixel-size", "--error-map", "--json",
+        "SR.tif", "--truth", "--movie", "--half", "--psf-fwhm", "--pixel-size", "--error-map",
+        "--resolution-map", "--json",
     ],
     "bench": [
         "--out", "--experiment", "--quick", "--ablations", "--movie", "--channels", "--pixel-size",

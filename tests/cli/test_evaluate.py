@@ -81,7 +81,7 @@ def test_error_maps(tmp_path, dlbi, refusal, simulated):
 
 def test_scores_need_something_to_compare_with(tmp_path, refusal):
     image = save_image(tmp_path / "i.tif", np.eye(64, dtype="f4"), PixelGrid((64, 64), 20.0))
-    assert "give --truth, --movie or both" in refusal(tmp_path, "evaluate", image)
+    assert "give --truth, --movie, --half or several" in refusal(tmp_path, "evaluate", image)
     other = save_image(tmp_path / "o.tif", np.eye(60, dtype="f4"), PixelGrid((60, 60), 20.0))
     assert "is not a part of" in refusal(tmp_path, "evaluate", image, "--truth", other)
     assert "cannot" in refusal(

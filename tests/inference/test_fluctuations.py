@@ -8,13 +8,7 @@ import pytest
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.photophysics import BlinkingChain
-from dlbi.inference.fluctuations import (
-    MAX_LAG,
-    Tiles,
-    block_plan,
-    jackknife_covariance,
-    measure_fluctuations,
-)
+from dlbi.inference.fluctuations import MAX_LAG, measure_fluctuations
 from dlbi.inference.kinetics import (
     GRAIN,
     SECOND,
@@ -24,45 +18,9 @@ from dlbi.inference.kinetics import (
     expected_statistics,
     statistics_of,
 )
-from dlbi.inference.moments import trend_residual
+from dlbi.inference.units import trend_residual
 
 FLUX, CV = 100.0, 0.3
-
-
-@pytest.mark.parametrize(
-    ("n_frames", "starts", "length"),
-    [
-        (200, [0, 25, 50, 75, 100, 125, 150, 175], 25),
-        (24, [0, 12], 12),
-        (60, [0, 30], 30),
-        (23, [], 11),
-    ],
-)
-def test_blocks_of_frames(n_frames, starts, length):
-    assert block_plan(n_frames) == (starts, length)
-
-
-def test_long_movies_are_sampled_by_forty_blocks():
-    starts, length = block_plan(10_000)
-    assert len(starts) == 40
-    assert length == 50
-    assert starts[-1] + length <= 10_000
-
-
-def test_tiles_cover_the_field_once():
-    image = np.arange(37 * 20, dtype=np.float64).reshape(37, 20)
-    tiles = Tiles.of((37, 20))
-    sums = tiles.sum(image)
-    assert sums.size == 4 * 2
-    assert sums[0] == image[:9, :10].sum()
-    assert sums.sum() == image.sum()
-
-
-def test_jackknife_of_a_mean_is_its_squared_standard_error():
-    values = np.random.default_rng(2).normal(size=(12, 2))
-    left_out = (values.sum(axis=0) - values) / 11
-    expected = np.cov(values.T) / 12
-    np.testing.assert_allclose(jackknife_covariance(left_out), expected)
 
 
 def test_sums_are_those_of_a_plain_loop(known_movie):
@@ -185,7 +143,16 @@ def test_grain_of_scattered_fluorophores_is_their_mean_light(measured):
     assert model == pytest.approx(FLUX * 0.15 / 0.65)
 
 
-def test_short_movies_have_no_statistics(known_movie):
-    movie = known_movie(np.ones(3) * 5, np.ones(3) * 5, (12, 12), 20, chain=BlinkingChain(0.5, 0.2))
+def test_three_frames_have_no_statistics(known_movie):
+    movie = known_movie(np.ones(3) * 5, np.ones(3) * 5, (12, 12), 3, chain=BlinkingChain(0.5, 0.2))
     projection = movie.projection(factor=2)
     assert measure_fluctuations(movie.stack, movie.density(projection), projection) is None
+
+
+def test_lags_beyond_a_short_movie_are_empty(known_movie):
+    movie = known_movie(np.ones(3) * 5, np.ones(3) * 5, (12, 12), 4, chain=BlinkingChain(0.5, 0.2))
+    projection = movie.projection(factor=2)
+    found = measure_fluctuations(movie.stack, movie.density(projection), projection)
+    assert found.second[..., :4].all()
+    assert not found.second[..., 4:].any()
+    assert not found.grain.any()

@@ -20,7 +20,7 @@ from dlbi.inference.kinetics import (
     expected_statistics,
     statistics_of,
 )
-from dlbi.inference.moments import trend_residual
+from dlbi.inference.units import trend_residual
 
 CENTRE = np.array([12.0, 37.0, 62.0, 87.0])
 

@@ -12,14 +12,8 @@ from dlbi.core.photophysics import BlinkingChain
 from dlbi.forward import Projection
 from dlbi.inference.moments import (
     BlinkingMoments,
-    KnownBlinking,
-    _third_moment_factor,
     blinking_moments,
-    chain_with,
-    detrended,
     skewness,
-    starting_chain,
-    with_bleaching,
 )
 
 SIDE, FLUX, CV = 24, 100.0, 0.3
@@ -149,12 +143,22 @@ def test_where_nothing_blinks_the_skewness_is_unknown():
     assert moments.contrast == pytest.approx(0.0, abs=1e-3)
 
 
-@pytest.mark.parametrize("n_frames", [2, 3, 40, 100])
-def test_short_movies_cannot_tell_the_skewness(known_movie, n_frames):
+@pytest.mark.parametrize("n_frames", [2, 3])
+def test_two_or_three_frames_tell_nothing(known_movie, n_frames):
     moments = moments_of(known_movie, memoryless(0.28), 1, n_frames=n_frames)
     assert moments.skewness_error == np.inf
-    assert np.isfinite([moments.contrast, moments.skewness]).all()
+    assert moments.contrast == moments.skewness == 0.0
     assert moments.on_fraction(0.28) == pytest.approx(0.28, rel=0.35)
+
+
+@pytest.mark.parametrize(("n_frames", "most"), [(6, 10.0), (20, 0.6), (60, 0.2)])
+def test_short_movies_tell_the_skewness_within_its_error(known_movie, n_frames, most):
+    """One or two blocks of frames; the tiles of the field tell the error."""
+    found = [moments_of(known_movie, memoryless(0.28), s, n_frames=n_frames) for s in range(6)]
+    z = [(m.skewness - skewness(0.28, CV)) / m.skewness_error for m in found]
+    assert abs(np.mean(z)) < 1.9
+    assert np.std(z) < 2.5
+    assert np.median([m.skewness_error for m in found]) < most
 
 
 def test_camera_noise_and_offset_do_not_change_the_contrast(known_movie):
@@ -181,63 +185,3 @@ def test_bleaching_does_not_change_the_contrast(known_movie):
         for bleaching in (0.0, 0.02)
     )
     assert dying == pytest.approx(alive, rel=0.10)
-
-
-@given(fractions, st.floats(0.05, 1.0), st.floats(0.0, 0.05))
-def test_chain_with_another_on_fraction_keeps_the_rest(q, off, bleaching):
-    chain = BlinkingChain(off, 0.3, bleaching)
-    found = chain_with(q, chain)
-    assert found.emitting_to_dark == off
-    assert found.dark_to_bleached == bleaching
-    on = off * q / (1.0 - q)
-    if on <= 0.95 - bleaching:
-        assert found.steady_on_fraction == pytest.approx(q)
-    else:
-        assert found.dark_to_emitting == pytest.approx(0.95 - bleaching)
-
-
-@pytest.mark.parametrize("rate", [0.0, 0.005, 0.02])
-def test_bleaching_is_read_off_the_decay_of_the_light(rate):
-    chain = BlinkingChain(0.79, 0.305, 0.005)
-    light = 3.0 * BlinkingChain(0.79, 0.305, rate).on_fraction(200)
-    found = with_bleaching(chain, light)
-    assert found.dark_to_bleached == pytest.approx(max(rate, 5e-4), abs=2e-4)
-    assert found.emitting_to_dark == chain.emitting_to_dark
-    assert found.dark_to_emitting == chain.dark_to_emitting
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_noise_is_no_decay(seed):
-    light = np.random.default_rng(seed).normal(0.0, 1.0, 200)
-    assert with_bleaching(BlinkingChain(0.79, 0.305, 0.005), light).dark_to_bleached == 5e-4
-
-
-@pytest.mark.parametrize("n", [5, 12, 40])
-def test_third_cumulant_is_unbiased_after_detrending(n):
-    """Skewed independent noise in 60 000 pixels: |z| of the mean third moment ≤ 4.5."""
-    noise = np.random.default_rng(n).exponential(size=(n, 250, 240)).astype(np.float32)
-    noise += np.linspace(0, 5, n, dtype=np.float32)[:, None, None]
-    third = (detrended(noise).astype(np.float64) ** 3).sum(axis=0) / _third_moment_factor(n)
-    assert abs(third.mean() - 2.0) < 4.5 * third.std() / np.sqrt(third.size)
-
-
-def test_what_is_known_takes_the_place_of_what_is_measured():
-    preset = BlinkingChain(0.79, 0.305, 0.005)
-    moments = BlinkingMoments(50.0, float(skewness(0.1, CV)), 0.01, CV)
-    light = BlinkingChain(0.79, 0.305, 0.02).on_fraction(200)
-    measured = starting_chain(moments, preset, light)
-    assert measured == with_bleaching(chain_with(moments.on_fraction(0.305 / 1.095), preset), light)
-    assert starting_chain(moments, preset, light, KnownBlinking(0.4, 0.2, 0.001)) == BlinkingChain(
-        0.4, 0.2, 0.001
-    )
-    off = starting_chain(moments, preset, light, KnownBlinking(emitting_to_dark=0.4))
-    assert off.emitting_to_dark == 0.4
-    assert off.steady_on_fraction == pytest.approx(measured.steady_on_fraction)
-    assert off.dark_to_bleached > 0.005
-    steady = starting_chain(moments, preset, light, KnownBlinking(dark_to_bleached=0.0))
-    assert steady.dark_to_bleached == 0.0
-
-
-def test_a_known_row_of_the_table_stays_possible():
-    known = KnownBlinking(dark_to_emitting=0.99, dark_to_bleached=0.05)
-    assert known.in_place_of(BlinkingChain(0.5, 0.3)).dark_to_emitting == 0.95

@@ -62,13 +62,13 @@ def test_blinking_is_not_taken_for_noise(photons):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_constant_noise_has_no_gain(seed):
-    """Over the range of local means the variance changes by less than 5 %."""
+def test_constant_noise_is_the_same_everywhere(seed):
+    """Within 8 % in every pixel, although all levels are the same but for noise."""
     frames = np.random.default_rng(seed).normal(500.0, 10.0, (100, 32, 32)).astype(np.float32)
-    model = fit_noise(ImageStack(frames, GRID))
-    low, middle, high = model.variance(np.array([490.0, 500.0, 510.0], np.float32))
-    assert middle == pytest.approx(100.0, rel=0.04)
-    assert high - low < 0.06 * middle
+    stack = ImageStack(frames, GRID)
+    variance = fit_noise(stack).variance(stack.mean())
+    assert variance.mean() == pytest.approx(100.0, rel=0.03)
+    np.testing.assert_allclose(variance, 100.0, rtol=0.08)
 
 
 def test_scaling_the_counts_scales_the_model(photons):
@@ -98,7 +98,7 @@ def test_movies_without_noise_give_a_small_positive_variance():
     assert np.isfinite(1.0 / variance).all()
 
 
-@pytest.mark.parametrize("shape", [(20, 16, 16), (60, 8, 8), (10, 8, 8)])
+@pytest.mark.parametrize("shape", [(20, 16, 16), (60, 8, 8), (10, 8, 8), (2, 16, 16)])
 def test_variance_of_small_movies(shape):
     """Mean over ten movies within 15 %."""
     variance = [

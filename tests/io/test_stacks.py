@@ -116,6 +116,7 @@ def test_slices_are_those_of_the_array_and_survive_pickling(tmp_path, movie, wri
     for source in (data, pickle.loads(pickle.dumps(data))):
         np.testing.assert_array_equal(source[2:5, 3:9, 1:7], movie[2:5, 3:9, 1:7])
         np.testing.assert_array_equal(source[5:], movie[5:])
+        np.testing.assert_array_equal(source[1:6:2, 3:9, 1:7], movie[1:6:2, 3:9, 1:7])
         np.testing.assert_array_equal(source[-1], movie[-1])
         np.testing.assert_array_equal(np.asarray(source), movie)
         assert source[4:4].shape == (0, 12, 10)

@@ -16,7 +16,7 @@ from dlbi.inference.refinement import Schedule
 from dlbi.inference.threeb import ThreeBOptions
 from dlbi.learning.network import load_network
 from dlbi.learning.symmetry import SYMMETRIES, apply_image
-from dlbi.reconstruction import METHODS, baseline, pipeline, reconstruct, reconstructor, sampling
+from dlbi.reconstruction import METHODS, pipeline, reconstruct, reconstructor, sampling, threeb
 from dlbi.reconstruction.measurement import measure, without_margin
 from dlbi.simulation.movie import simulate
 from dlbi.simulation.presets import custom
@@ -30,9 +30,9 @@ def short_runs():
     """Fewer sweeps: these tests ask what is wired to what, not how good it is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(pipeline.QUALITIES, "preview", Schedule(n_sweeps=12, n_burn_in=6))
-        patch.setitem(baseline.ITERATIONS, "preview", 1)
+        patch.setitem(threeb.ITERATIONS, "preview", 1)
         short = partial(ThreeBOptions, passes=2, tries=1, samples=4, size_searches=20)
-        patch.setattr(baseline, "ThreeBOptions", short)
+        patch.setattr(threeb, "ThreeBOptions", short)
         yield
 
 
@@ -101,11 +101,11 @@ def test_3b_has_the_light_of_the_mean_image_and_records_its_iterations(movie):
 
 
 def test_long_runs_of_3b_are_announced(movie, monkeypatch):
-    monkeypatch.setattr(baseline, "LONG_MINUTES", 0.0)
+    monkeypatch.setattr(threeb, "LONG_MINUTES", 0.0)
     with pytest.warns(DlbiWarning, match="3b of 32×32 px and 120 frames takes some 0 minutes"):
         run(movie, "3b")
     # Twice the side is four times the spots: four to sixteen times the time.
-    small, large = (baseline.expected_minutes(n, 200, ThreeBOptions()) for n in (900, 3600))
+    small, large = (threeb.expected_minutes(n, 200, ThreeBOptions()) for n in (900, 3600))
     assert 4 < large / small < 16
 
 

@@ -278,3 +278,11 @@ def test_misfits_are_refused():
         next(frame_chunks(cross(), scene, chunk_frames=0, rng=1))
     with pytest.raises(InputError, match="divides the upscaling"):
         simulate(cross(), scene, n_frames=2, rng=1).truth(3)
+
+
+def test_photons_may_be_a_whole_number():
+    whole, real = (
+        simulate(cross(), perfect_scene(microscope=custom(photons=p).microscope), n_frames=4, rng=3)
+        for p in (50, 50.0)
+    )
+    np.testing.assert_array_equal(whole.emitters.photons, real.emitters.photons)

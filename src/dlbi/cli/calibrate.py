@@ -61,7 +61,7 @@ def calibrate(
         flush=True,
     )
 
-    from dlbi.reconstruction.selfcalibration import calibrate as run_calibration
+    from dlbi.reconstruction.calibration import calibrate as run_calibration
 
     with naming(movie), progress_report() as progress:
         scope = run_calibration(stack, rng=seed, progress=progress)

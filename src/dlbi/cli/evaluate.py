@@ -13,10 +13,9 @@ from dlbi.cli.arguments import Overwrite, PsfFwhm, check_distinct, naming
 if TYPE_CHECKING:
     from dlbi.core.emitters import Emitters
     from dlbi.core.grid import PixelGrid
-    from dlbi.core.images import FloatImage, ImageStack, Reconstruction, StructureImage
+    from dlbi.core.images import ImageStack, Reconstruction, StructureImage
+    from dlbi.evaluation.local_resolution import ResolutionMap
     from dlbi.evaluation.squirrel import MovieScores
-
-    Picture = tuple[FloatImage, float | None]
 
 
 def evaluate(
@@ -27,6 +26,12 @@ def evaluate(
     ] = None,
     movie: Annotated[
         Path | None, typer.Option(metavar="MOVIE", help="The movie behind the image.")
+    ] = None,
+    half: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OTHER.tif", help="The same field from other frames, such as the odd ones."
+        ),
     ] = None,
     psf_fwhm: PsfFwhm = None,
     pixel_size: Annotated[
@@ -39,32 +44,50 @@ def evaluate(
             metavar="PATH", help="Write the error against the movie, as .tif (counts) or .png."
         ),
     ] = None,
+    resolution_map: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Write the local resolution of the halves, as .tif (nm) or .png."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Score an image against the truth or its movie.
+    """Score an image against the truth, its movie or another half of the movie.
 
     Against the truth: correlation, PSNR and SSIM, always beside the all-zero image. Against the
-    movie: RSP, RSE and reduced chi-square of the mean frame.
+    movie: RSP, RSE and reduced chi-square of the mean frame. Against the other half: correlation
+    and Fourier ring correlation.
     """
     from dlbi.core.errors import InputError
     from dlbi.core.optics import GaussianPSF
+    from dlbi.evaluation.halves import score_halves
     from dlbi.evaluation.image import NORMALISATIONS, score_truth
+    from dlbi.evaluation.local_resolution import resolution_map as map_resolution
     from dlbi.evaluation.squirrel import score_movie
     from dlbi.io.files import TIFF_SUFFIXES, check_writable
     from dlbi.io.stacks import load_stack
 
-    if truth is None and movie is None:
-        raise InputError(f"{sr}: has nothing to be compared with; give --truth, --movie or both")
-    if error_map is not None:
-        if movie is None:
-            raise InputError(f"{error_map}: is the error against the movie; give --movie too")
-        check_distinct([error_map], [sr, truth, movie])
-        check_writable(error_map, overwrite=overwrite, suffixes=(*TIFF_SUFFIXES, ".png"))
+    if truth is None and movie is None and half is None:
+        raise InputError(
+            f"{sr}: has nothing to be compared with; give --truth, --movie, --half or several"
+        )
+    if error_map is not None and movie is None:
+        raise InputError(f"{error_map}: is the error against the movie; give --movie too")
+    if resolution_map is not None and half is None:
+        raise InputError(f"{resolution_map}: is the resolution of two halves; give --half too")
+    if half is not None and half.resolve() == sr.resolve():
+        raise InputError(f"{half}: is the image itself; give one made from other frames")
+    maps = [path for path in (error_map, resolution_map) if path is not None]
+    if len({path.resolve() for path in maps}) < len(maps):
+        raise InputError(f"{error_map}: is named for both maps; give each its own name")
+    check_distinct(maps, [sr, truth, movie, half])
+    for path in maps:
+        check_writable(path, overwrite=overwrite, suffixes=(*TIFF_SUFFIXES, ".png"))
     with naming("--psf-fwhm"):
         psf = None if psf_fwhm is None else GaussianPSF(psf_fwhm)
     stack = None if movie is None else load_stack(movie, pixel_size_nm=pixel_size)
-    image = _load_image(sr, stack, truth)
+    image = _load_image(sr, stack, truth or half)
     scores: dict[str, Any] = {"image": str(sr)}
     lines: list[str] = []
     if truth is not None:
@@ -88,14 +111,26 @@ def evaluate(
                 rest = score_movie(image, stack, psf=psf, background=image.background)
             scores["movie_without_background"] = rest.row()
             lines.append(f"with the background that the image leaves out taken off\n{rest}")
-        if error_map is not None:
-            _write_error_map(error_map, movie_scores, overwrite=overwrite)
-            lines.append(f"wrote {error_map}")
+    if half is not None:
+        with naming(half):
+            other = _load_half(half, image)
+            half_scores = score_halves(image, other)
+        scores["half"] = {"file": str(half), **half_scores.row()}
+        lines.append(str(half_scores))
+        if resolution_map is not None:
+            found = map_resolution(image.mean, other.mean, image.grid)
+            scores["resolution_map"] = {"file": str(resolution_map), **found.row()}
+            lines.append(str(found))
+            _write_resolution_map(resolution_map, found, overwrite=overwrite)
+    if error_map is not None:
+        _write_error_map(error_map, movie_scores, overwrite=overwrite)
+    if maps:
+        lines.append("wrote " + ", ".join(map(str, maps)))
     print(json.dumps(scores, indent=2, ensure_ascii=False) if as_json else "\n\n".join(lines))
 
 
-def _load_image(path: Path, stack: ImageStack | None, truth: Path | None) -> Reconstruction:
-    """The image; one without a pixel size covers the field of the movie, or else of the truth."""
+def _load_image(path: Path, stack: ImageStack | None, other: Path | None) -> Reconstruction:
+    """The image; one without a pixel size covers the field of the movie, or else of the other."""
     from dlbi.core.errors import InputError
     from dlbi.io.images import load_image
     from dlbi.io.reconstructions import load_reconstruction
@@ -103,9 +138,9 @@ def _load_image(path: Path, stack: ImageStack | None, truth: Path | None) -> Rec
     image, size_nm = load_image(path)
     if size_nm is None and stack is not None:
         size_nm = stack.grid.extent_nm[1] / image.shape[1]
-    elif size_nm is None and truth is not None and truth.suffix.lower() != ".csv":
-        reference, truth_nm = load_image(truth)
-        size_nm = None if truth_nm is None else truth_nm * reference.shape[1] / image.shape[1]
+    elif size_nm is None and other is not None and other.suffix.lower() != ".csv":
+        reference, other_nm = load_image(other)
+        size_nm = None if other_nm is None else other_nm * reference.shape[1] / image.shape[1]
     if size_nm is None:
         raise InputError(
             f"{path}: does not state its pixel size, and nothing it is compared with does; save "
@@ -135,6 +170,36 @@ def _load_truth(path: Path, field: PixelGrid) -> StructureImage | Emitters:
     x, y, width, height = window_of(field, grid)
     part = density[y : y + height, x : x + width]
     return StructureImage(part.copy(), grid.crop(y, x, height, width))
+
+
+def _load_half(path: Path, image: Reconstruction) -> Reconstruction:
+    """The other half; a picture without a pixel size has that of the image.
+
+    Warns
+    -----
+    DlbiWarning
+        If both were made from the same frames, as their provenance records them.
+    """
+    import warnings
+
+    from dlbi.core.errors import DlbiWarning
+    from dlbi.io.images import load_image
+    from dlbi.io.reconstructions import load_reconstruction
+
+    _, size_nm = load_image(path)
+    other = load_reconstruction(path, pixel_size_nm=size_nm or image.grid.pixel_size_nm)
+    match image.provenance, other.provenance:
+        case (
+            {"config": {"frames": first}, "inputs": inputs},
+            {"config": {"frames": second}, "inputs": others},
+        ) if (first, inputs) == (second, others):
+            warnings.warn(
+                f"{path}: comes from the same frames of the same movie as the image, so their "
+                "agreement means little; reconstruct --frames 0::2 and 1::2",
+                DlbiWarning,
+                stacklevel=2,
+            )
+    return other
 
 
 def _behind(stack: ImageStack, image: Reconstruction) -> ImageStack:
@@ -169,3 +234,22 @@ def _write_error_map(path: Path, scores: MovieScores, *, overwrite: bool) -> Non
         Picture("Absolute error", scores.error_map, scores.grid, colour_map="viridis"),
     ]
     panel(pictures, path, caption=f"RSP {scores.rsp:.3f}, RSE {scores.rse:.3g} counts.")
+
+
+def _write_resolution_map(path: Path, found: ResolutionMap, *, overwrite: bool) -> None:
+    from dlbi.figures import draw_map
+    from dlbi.io.images import save_image
+
+    if path.suffix.lower() != ".png":
+        save_image(
+            path,
+            found.resolution_nm,
+            found.grid,
+            unit="nm",
+            description="local resolution of two halves",
+            overwrite=overwrite,
+        )
+        return
+    draw_map(
+        path, found.resolution_nm, found.grid, title="Local resolution of two halves", unit="nm"
+    )

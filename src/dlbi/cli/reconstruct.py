@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -142,7 +143,7 @@ def reconstruct(
     region = None if roi is None else parse_roi(roi)
     run = parse_frames(frames)
 
-    from dlbi.core.errors import InputError
+    from dlbi.core.errors import DlbiWarning, InputError
     from dlbi.core.optics import GaussianPSF
     from dlbi.core.rng import root_seed
     from dlbi.io.provenance import describe
@@ -168,6 +169,13 @@ def reconstruct(
     taken = check_frames(run, whole.n_frames, movie)
     with naming(movie):
         stack = whole.select(taken, region)
+    if scope is not None and taken.step > 1:
+        warnings.warn(
+            f"{scope}: its transition table is per frame; make it from the same choice of frames "
+            f"(dlbi calibrate --frames A:B:{taken.step})",
+            DlbiWarning,
+            stacklevel=1,
+        )
     guide_image = None if guide is None else _load_guide(guide, whole, region)
     settings = Settings(
         method=method,

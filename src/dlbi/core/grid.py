@@ -31,8 +31,10 @@ class PixelGrid:
 
     Raises
     ------
-    ShapeError, InputError
-        If the shape is not two positive numbers or the pixel size is not positive and finite.
+    ShapeError
+        If the shape is not two positive numbers.
+    InputError
+        If the pixel size is not positive and finite.
     """
 
     shape: tuple[int, int]

@@ -168,8 +168,10 @@ class StructureImage:
 
     Raises
     ------
-    InputError, ShapeError
-        If the density is negative or not finite, or does not fit the grid.
+    ShapeError
+        If the density does not fit the grid.
+    InputError
+        If it is negative or not finite.
     """
 
     density: FloatImage

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import fft2, ifft2
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import uniform_filter
 from scipy.signal.windows import tukey
 
 from dlbi.core.errors import InputError, ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage
-from dlbi.core.optics import FWHM_PER_SIGMA
 from dlbi.evaluation.ring_correlation import CHANCE_SIGMA, THRESHOLD
 from dlbi.evaluation.rings import Image, check_image, rings_of
 
-WINDOW_PX = 48
+WINDOW_PX = 49
 """Full width at half maximum of the window, pixels, if none is given."""
+
+MIN_WINDOW_PX = 17
 
 FINEST_PER_PX = 0.45
 """Middle of the finest band, cycles per pixel; Nyquist's frequency is 0.5."""
@@ -51,7 +52,7 @@ class ResolutionMap:
         they agree in all bands.
     grid : PixelGrid
     window_nm : float
-        Full width at half maximum of the Gaussian window.
+        Full width at half maximum of the window, a pyramid that ends one such width away.
     coarsest_nm, finest_nm : float
         Limits of what the map can show.
     """
@@ -73,15 +74,34 @@ class ResolutionMap:
         """Share of the field with a resolution."""
         return float(np.isfinite(self.resolution_nm).mean())
 
+    def row(self) -> dict[str, float | None]:
+        """The map in figures, as plain JSON values."""
+        return {
+            "median_nm": self.median_nm,
+            "known_share": self.known_share,
+            "window_nm": self.window_nm,
+            "coarsest_nm": self.coarsest_nm,
+            "finest_nm": self.finest_nm,
+        }
+
+    def __str__(self) -> str:
+        """The map in words."""
+        median = "nowhere known" if self.median_nm is None else f"median {self.median_nm:.0f} nm"
+        return (
+            f"local resolution in windows of {self.window_nm:.0f} nm: {median}, known in "
+            f"{self.known_share:.0%} of the field, limits {self.finest_nm:.0f} and "
+            f"{self.coarsest_nm:.0f} nm"
+        )
+
 
 def resolution_map(
     first: Image, second: Image, grid: PixelGrid, *, window_nm: float | None = None
 ) -> ResolutionMap:
     """1/7 resolution of two images around every pixel.
 
-    Both images are cut into bands of frequency, each band correlated in a Gaussian window around
-    each pixel, and the resolution is where this correlation first falls below 1/7, interpolated
-    between bands. It is the ring correlation of each window (as the rolling one of
+    Both images are cut into bands of frequency, each band correlated in a window around each
+    pixel, and the resolution is where this correlation first falls below 1/7, interpolated between
+    bands. It is the ring correlation of each window (as the rolling one of
     doi:10.1038/s41377-023-01321-0), with smooth windows and rings instead of blocks and edges.
 
     Parameters
@@ -90,20 +110,22 @@ def resolution_map(
         Two images of one field from independent data.
     grid : PixelGrid
     window_nm : float, optional
-        Full width at half maximum of the window; 48 pixels if not given. Wider ones are less
-        noisy and less local.
+        Full width at half maximum of the window, rounded to an odd number of pixels; 49 if not
+        given, or half the shorter side if that is less. Wider ones are less noisy and less local.
 
     Raises
     ------
     ShapeError, InputError
         If the images do not fit the grid, are too small or not finite, or the window is narrower
-        than 16 pixels or wider than half the shorter side.
+        than 17 pixels or wider than half the shorter side.
 
     Notes
     -----
     All that is said of `ring_correlation` holds here. A window holds fewer coefficients than the
-    field, so single places scatter: on white spectra with a resolution of 6 to 15 pixels the
-    standard deviation is about a tenth.
+    field, so single places scatter: on blurred white noise with a resolution of 5, 7 and 12 pixels
+    the standard deviation was 3, 5 and 9 %. Up to one window beside structure that is much brighter
+    or finer, a place shows the resolution of that structure.
+
     Spectra are divided by their ring means first, so that coarse structure does not leak into fine
     bands. Where the local contrast of either image is below 5 % of its strongest, there is no
     signal and the map is NaN.
@@ -112,25 +134,17 @@ def resolution_map(
         check_image(image, grid.pixel_size_nm)
         if image.shape != grid.shape:
             raise ShapeError(f"image {image.shape} does not fit grid {grid.shape}")
-    window_px = WINDOW_PX if window_nm is None else window_nm / grid.pixel_size_nm
-    window_px = min(window_px, min(grid.shape) / 2) if window_nm is None else window_px
-    if not 16.0 <= window_px <= min(grid.shape) / 2:
-        raise InputError(
-            f"the window must have 16 to {min(grid.shape) // 2} pixels of {grid.pixel_size_nm:g} "
-            f"nm here, got {window_px:.3g}; choose another one"
-        )
-    sigma_px = window_px / FWHM_PER_SIGMA
+    window_px = _window_px(grid, window_nm)
     frequencies = _frequencies(window_px)
-    signal = _has_signal(first, sigma_px) & _has_signal(second, sigma_px)
+    signal = _has_signal(first, window_px) & _has_signal(second, window_px)
     found = np.full(grid.shape, np.nan)
     going = signal.copy()
     last = np.ones(grid.shape)
     agreement = np.zeros(grid.shape)
-    n_independent = _independent(frequencies, sigma_px)
-    margin_px = round(window_px)
-    bands = (_bands(image, frequencies, margin_px) for image in (first, second))
+    n_independent = _independent(frequencies, window_px)
+    bands = (_bands(image, frequencies, window_px) for image in (first, second))
     for k, (a, b) in enumerate(zip(*bands, strict=True)):
-        correlation = _local_correlation(a, b, sigma_px)
+        correlation = _local_correlation(a, b, window_px)
         agreement += n_independent[k] * correlation
         beyond_chance = agreement >= CHANCE_SIGMA * np.sqrt(
             BAND_OVERLAP * n_independent[: k + 1].sum()
@@ -152,15 +166,32 @@ def resolution_map(
     )
 
 
-def _frequencies(window_px: float) -> NDArray[np.float64]:
+def _window_px(grid: PixelGrid, window_nm: float | None) -> int:
+    longest = min(grid.shape) // 2
+    if window_nm is None:
+        return _odd(min(WINDOW_PX, longest - 1))
+    window_px = _odd(window_nm / grid.pixel_size_nm)
+    if not MIN_WINDOW_PX <= window_px <= longest:
+        raise InputError(
+            f"the window must have {MIN_WINDOW_PX} to {longest} pixels of "
+            f"{grid.pixel_size_nm:g} nm here, got {window_nm:g} nm; choose another one"
+        )
+    return window_px
+
+
+def _odd(number: float) -> int:
+    return 2 * round((number - 1) / 2) + 1
+
+
+def _frequencies(window_px: int) -> NDArray[np.float64]:
     """Middles of the bands, cycles per pixel: from two periods in the window to near Nyquist."""
     n = int(np.log(FINEST_PER_PX * window_px / 2.0) / np.log(BAND_RATIO)) + 1
     return FINEST_PER_PX / BAND_RATIO ** np.arange(n - 1, -1, -1, dtype=np.float64)
 
 
-def _independent(frequencies: NDArray[np.float64], sigma_px: float) -> NDArray[np.float64]:
+def _independent(frequencies: NDArray[np.float64], window_px: int) -> NDArray[np.float64]:
     """Independent coefficients of each band inside the window: area × area in frequency."""
-    window = 4.0 * np.pi * sigma_px**2
+    window = (1.5 * window_px) ** 2
     independent: NDArray[np.float64] = (
         window * 2.0 * np.pi * frequencies**2 * BAND_WIDTH * np.sqrt(2.0 * np.pi)
     )
@@ -196,20 +227,24 @@ def _framed(image: Image, margin_px: int) -> NDArray[np.float64]:
 
 
 def _local_correlation(
-    a: NDArray[np.float64], b: NDArray[np.float64], sigma_px: float
+    a: NDArray[np.float64], b: NDArray[np.float64], window_px: int
 ) -> NDArray[np.float64]:
-    def local(product: NDArray[np.float64]) -> NDArray[np.float64]:
-        smoothed: NDArray[np.float64] = gaussian_filter(product, sigma_px)
-        return smoothed
-
-    power = np.sqrt(local(a * a) * local(b * b))
-    return np.divide(local(a * b), power, out=np.zeros_like(power), where=power > 0.0)
+    power = np.sqrt(_local_mean(a * a, window_px) * _local_mean(b * b, window_px))
+    cross = _local_mean(a * b, window_px)
+    return np.divide(cross, power, out=np.zeros_like(power), where=power > 0.0)
 
 
-def _has_signal(image: Image, sigma_px: float) -> NDArray[np.bool_]:
+def _local_mean(values: NDArray[np.float64], window_px: int) -> NDArray[np.float64]:
+    """Mean under a pyramid: two boxes in a row."""
+    once = uniform_filter(values, window_px)
+    twice: NDArray[np.float64] = uniform_filter(once, window_px)
+    return twice
+
+
+def _has_signal(image: Image, window_px: int) -> NDArray[np.bool_]:
     values = np.asarray(image, np.float64)
     values = values - values.mean()
-    variance = gaussian_filter(values**2, sigma_px) - gaussian_filter(values, sigma_px) ** 2
+    variance = _local_mean(values**2, window_px) - _local_mean(values, window_px) ** 2
     contrast = np.sqrt(np.maximum(variance, 0.0))
     strongest = np.percentile(contrast, STRONGEST_PERCENTILE)
     signal: NDArray[np.bool_] = (contrast > 0.0) & (contrast >= LEAST_CONTRAST * strongest)

@@ -16,10 +16,14 @@ from dlbi.evaluation.rings import Image, check_image, independent_share, rings_o
 THRESHOLD = 1 / 7
 """Correlation at the resolution (Nieuwenhuizen et al. 2013)."""
 
-SMOOTHED_SHARE = 1 / 20
-"""Share of the curve over which it is smoothed by a local straight line, as in the same paper."""
+TRUTH_THRESHOLD = math.sqrt(THRESHOLD)
+"""The same for an image and the truth."""
 
-MIN_SMOOTHED_RINGS = 3
+SMOOTHED_SHARE = 1 / 20
+"""Share of the curve over which it is smoothed by a local parabola, as in the same paper; where the
+curve bends, a straight line would lift it, and with it the resolution."""
+
+MIN_SMOOTHED_RINGS = 5
 
 CHANCE_SIGMA = 3.0
 """Standard deviations of chance that the agreement below the resolution must exceed."""
@@ -41,7 +45,7 @@ class RingCorrelation:
         Fourier coefficients in each ring; chance alone has a standard deviation of about
         1 ÷ their square root.
     resolution_nm : float or None
-        1 ÷ the frequency at which `smoothed` first falls below `THRESHOLD`.
+        1 ÷ the frequency at which `smoothed` first falls below the threshold.
     reason : str
         Why there is no resolution; empty if there is one.
     """
@@ -60,7 +64,9 @@ class RingCorrelation:
         return f"{self.resolution_nm:.0f} nm"
 
 
-def ring_correlation(first: Image, second: Image, pixel_size_nm: float) -> RingCorrelation:
+def ring_correlation(
+    first: Image, second: Image, pixel_size_nm: float, *, threshold: float = THRESHOLD
+) -> RingCorrelation:
     """Fourier ring correlation and its 1/7 resolution (doi:10.1038/nmeth.2448).
 
     FRC(q) = Re Σ A·B* ÷ √(Σ|A|² Σ|B|²), summed over the ring of spatial frequency q, of the
@@ -73,6 +79,9 @@ def ring_correlation(first: Image, second: Image, pixel_size_nm: float) -> RingC
         Two images of one field, made from independent data, such as odd and even frames. Scale and
         offset of either do not matter.
     pixel_size_nm : float
+    threshold : float
+        Correlation at the resolution. An image that is compared with a noiseless truth correlates
+        by √(S ÷ (S + N)), so `TRUTH_THRESHOLD` asks of it what 1/7 asks of two images.
 
     Raises
     ------
@@ -112,16 +121,18 @@ def ring_correlation(first: Image, second: Image, pixel_size_nm: float) -> RingC
         resolution, reason = None, "an image is constant"
     else:
         n_independent = n_coefficients * independent_share(shape)
-        resolution, reason = _resolution(rings.width_per_nm, curve, smoothed, n_independent)
+        resolution, reason = _resolution(
+            rings.width_per_nm, curve, smoothed, n_independent, threshold
+        )
     return RingCorrelation(
         rings.frequency_per_nm[1:], curve, smoothed, n_coefficients, resolution, reason
     )
 
 
 def smooth(curve: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Local straight-line fits over `SMOOTHED_SHARE` of the rings, at least three."""
+    """Local fits of a parabola over `SMOOTHED_SHARE` of the rings, at least five."""
     n = max(MIN_SMOOTHED_RINGS, 2 * round(SMOOTHED_SHARE * curve.size / 2) + 1)
-    smoothed: NDArray[np.float64] = savgol_filter(curve, n, polyorder=1, mode="interp")
+    smoothed: NDArray[np.float64] = savgol_filter(curve, n, polyorder=2, mode="interp")
     return smoothed
 
 
@@ -130,17 +141,21 @@ def _resolution(
     curve: NDArray[np.float64],
     smoothed: NDArray[np.float64],
     n_independent: NDArray[np.floating],
+    threshold: float,
 ) -> tuple[float | None, str]:
-    below = np.flatnonzero(smoothed < THRESHOLD)
+    below = np.flatnonzero(smoothed < threshold)
     if below.size == 0:
         return None, (
-            "above 1/7 up to the Nyquist frequency; the images agree down to the pixel, which "
-            "independent data rarely do"
+            f"above {threshold:.2f} up to the Nyquist frequency; the images agree down to the "
+            "pixel, which independent data rarely do"
         )
     end = int(below[0])
     agreement = float(np.average(curve[: end + 1], weights=n_independent[: end + 1]))
     chance = 1.0 / math.sqrt(n_independent[: end + 1].sum())
     if end == 0 or agreement < CHANCE_SIGMA * chance:
-        return None, "below 1/7 from the coarsest rings on; the images do not agree beyond chance"
-    fall = (smoothed[end - 1] - THRESHOLD) / (smoothed[end - 1] - smoothed[end])
+        return None, (
+            f"below {threshold:.2f} from the coarsest rings on; the images do not agree beyond "
+            "chance"
+        )
+    fall = (smoothed[end - 1] - threshold) / (smoothed[end - 1] - smoothed[end])
     return 1.0 / (width_per_nm * (end + float(fall))), ""

@@ -134,6 +134,11 @@ def score_movie(
     border_px : int, optional
         Camera pixels left out along each edge; 4, or a quarter of the shorter side if less.
 
+    Returns
+    -------
+    MovieScores
+        RSP and χ² without unit, RSE and the error map in counts of the movie.
+
     Raises
     ------
     ShapeError
@@ -150,6 +155,10 @@ def score_movie(
     differences hold the blinking besides the noise, so the variance is too large and χ² too
     small: above 1 it proves a misfit, near 1 it does not prove a fit. Smooth haze that the
     reconstruction left out counts as misfit beyond its constant part, unless `background` is given.
+
+    References
+    ----------
+    Culley et al. 2018, doi:10.1038/nmeth.4605; Li et al. 2018, section 3.4.1.
     """
     match = _match(sr, movie, border_px, background)
     fwhm_nm = best_fwhm_nm(match) if psf is None else psf.fwhm_nm

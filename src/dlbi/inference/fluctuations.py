@@ -14,23 +14,19 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from dlbi.core.images import FloatImage, ImageStack
 from dlbi.forward import Projection
-from dlbi.inference.moments import band_product, detrended, sparse
 from dlbi.inference.roughness import light_roughness, rough
+from dlbi.inference.units import Tiles, block_plan, detrended
 
+MIN_FRAMES = 4
+"""A trend takes two of them."""
 MAX_LAG = 6
 """Lags 0 … 6 of the second cumulant."""
 THIRD_LAGS = (0, 1)
 """Lags between the first two factors of a third cumulant and the last."""
-
-TARGET_FRAMES, MIN_FRAMES = 25, 12
-"""Frames per block, and the least."""
-MAX_BLOCKS = 40
-"""Longer movies have longer blocks, of which the first 2 · TARGET_FRAMES frames are read."""
-TILES_PER_SIDE = 4
-MIN_TILE_PX = 8
 
 
 class Fluctuations(NamedTuple):
@@ -46,6 +42,7 @@ class Fluctuations(NamedTuple):
     grain : ndarray, (S,), counts
         Sums of products of the roughness of two block means × template, averaged over all pairs of
         blocks, so free of noise: what the structure and the discreteness of its fluorophores leave.
+        Zero where there is one block only.
     second_norm, third_norm, light_norm, grain_norm : ndarray, (S,)
         Sums of the squared templates.
     centre : ndarray, (B,)
@@ -66,15 +63,6 @@ class Fluctuations(NamedTuple):
     n_frames: int
 
 
-def block_plan(n_frames: int) -> tuple[list[int], int]:
-    """First frames of the blocks, and frames per block; no blocks for a movie that is too short."""
-    n_blocks = min(max(2, n_frames // TARGET_FRAMES), MAX_BLOCKS)
-    length = min(n_frames // n_blocks, 2 * TARGET_FRAMES)
-    if length < MIN_FRAMES:
-        return [], length
-    return [round(b * n_frames / n_blocks) for b in range(n_blocks)], length
-
-
 def measure_fluctuations(
     stack: ImageStack, density: FloatImage, projection: Projection
 ) -> Fluctuations | None:
@@ -88,7 +76,7 @@ def measure_fluctuations(
     projection : Projection
     """
     starts, length = block_plan(stack.n_frames)
-    if not starts:
+    if length < MIN_FRAMES or min(stack.grid.shape) < 4:
         return None
     tiles = Tiles.of(stack.grid.shape)
     second, third = _templates(density, projection)
@@ -125,36 +113,6 @@ def measure_fluctuations(
     )
 
 
-def jackknife_covariance(leave_one_out: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Covariance of an estimate from its values without one unit each, (n_units, n) → (n, n)."""
-    n = len(leave_one_out)
-    change = leave_one_out - leave_one_out.mean(axis=0)
-    return np.asarray((n - 1) / n * change.T @ change, np.float64)
-
-
-class Tiles(NamedTuple):
-    """Edges of the spatial units along both axes; a product belongs to its first pixel's tile."""
-
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, shape: tuple[int, int]) -> Tiles:
-        """Up to 4×4 tiles of at least 8 pixels."""
-        return cls(*(_edges(side) for side in shape))
-
-    def sum(self, image: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Sums over the tiles, (S,)."""
-        rows = np.add.reduceat(image, self.rows[self.rows < image.shape[0]], axis=0)
-        both = np.add.reduceat(rows, self.columns[self.columns < image.shape[1]], axis=1)
-        return np.asarray(both, np.float64).ravel()
-
-
-def _edges(side: int) -> NDArray[np.int64]:
-    n = int(np.clip(side // MIN_TILE_PX, 1, TILES_PER_SIDE))
-    return np.linspace(0, side, n + 1).astype(np.int64)[:-1]
-
-
 PAIRS = ((1, 0), (1, 1), (1, -1))
 """Offsets (y, x) of the pixels that the second cumulant combines."""
 CORNERS = (((0, 0), (0, 1), (1, 0)), ((1, 1), (1, 0), (0, 1)),
@@ -180,16 +138,24 @@ def _pair(
 def _templates(
     density: FloatImage, projection: Projection
 ) -> tuple[list[FloatImage], list[FloatImage]]:
-    rows, columns = sparse(projection.rows), sparse(projection.columns)
+    rows, columns = projection.rows.sparse(), projection.columns.sparse()
     up_down, left_right = (rows[:-1], rows[1:]), (columns[:-1], columns[1:])
 
     def seen(pixels: tuple[tuple[int, int], ...]) -> FloatImage:
-        y = band_product([up_down[p[0]] for p in pixels])
-        x = band_product([left_right[p[1]] for p in pixels])
+        y = _product([up_down[p[0]] for p in pixels])
+        x = _product([left_right[p[1]] for p in pixels])
         return np.asarray(y @ density @ x.T, np.float32)
 
     pairs = [((0, 0), (1, 0)), ((0, 0), (1, 1)), ((0, 1), (1, 0))]
     return [seen(pair) for pair in pairs], [seen(corner) for corner in CORNERS]
+
+
+def _product(factors: list[csr_array]) -> csr_array:
+    """Entry by entry product of sparse matrices."""
+    out = factors[0]
+    for factor in factors[1:]:
+        out = out.multiply(factor).tocsr()
+    return out
 
 
 def _norm(templates: list[FloatImage], tiles: Tiles) -> NDArray[np.float64]:
@@ -207,9 +173,9 @@ def _second_sums(
         total = np.zeros(templates[0].shape, np.float64)
         for offset, template in zip(PAIRS, templates, strict=True):
             a, b = _pair(d, offset)
-            product = np.einsum("tyx,tyx->yx", a[: n - lag], b[lag:])
+            product = np.einsum("tyx,tyx->yx", a[: max(n - lag, 0)], b[lag:])
             if lag:
-                product += np.einsum("tyx,tyx->yx", b[: n - lag], a[lag:])
+                product += np.einsum("tyx,tyx->yx", b[: max(n - lag, 0)], a[lag:])
                 product *= np.float32(0.5)
             total += product * template
         out.append(tiles.sum(total))
@@ -243,5 +209,5 @@ def _grain_sums(
     """Roughness that all blocks share × template, and the squared template, each (S,)."""
     n_blocks = len(roughness)
     shared = roughness.sum(axis=0) ** 2 - (roughness**2).sum(axis=0)
-    shared /= n_blocks * (n_blocks - 1)
+    shared /= max(n_blocks * (n_blocks - 1), 1)
     return tiles.sum(shared * template), tiles.sum(template**2)

@@ -22,13 +22,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dlbi.inference.fluctuations import (
-    MAX_LAG,
-    THIRD_LAGS,
-    Fluctuations,
-    jackknife_covariance,
-)
-from dlbi.inference.moments import trend_residual
+from dlbi.inference.fluctuations import MAX_LAG, THIRD_LAGS, Fluctuations
+from dlbi.inference.units import jackknife_covariance, trend_residual
 
 F64 = NDArray[np.float64]
 

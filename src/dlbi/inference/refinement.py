@@ -15,12 +15,8 @@ from dlbi.core.emitters import Emitters
 from dlbi.core.images import FloatImage
 from dlbi.core.photophysics import BlinkingChain
 from dlbi.forward import Projection
-from dlbi.inference.moments import (
-    NOTHING_KNOWN,
-    BlinkingMoments,
-    KnownBlinking,
-    starting_chain,
-)
+from dlbi.inference.blinking_start import NOTHING_KNOWN, KnownBlinking, starting_chain
+from dlbi.inference.moments import BlinkingMoments
 from dlbi.inference.posterior import PosteriorMaps
 from dlbi.inference.resampling import resampled_density
 from dlbi.inference.sampler import Prior, Sampler

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from dlbi.core.images import FloatImage
 from dlbi.forward import Projection
-from dlbi.inference.moments import sparse
 
 TAPS = np.outer([1.0, -2.0, 1.0], [1.0, -2.0, 1.0]) / 6.0
 """Second differences along y and x, scaled to keep the variance of white noise."""
@@ -28,7 +27,7 @@ def light_roughness(density: FloatImage, projection: Projection) -> NDArray[np.f
     density : ndarray, fine grid of the projection, counts
     projection : Projection
     """
-    rows, columns = sparse(projection.rows), sparse(projection.columns)
+    rows, columns = projection.rows.sparse(), projection.columns.sparse()
     y = rows[:-2] - 2.0 * rows[1:-1] + rows[2:]
     x = columns[:-2] - 2.0 * columns[1:-1] + columns[2:]
     squared_y, squared_x = y.multiply(y).tocsr(), x.multiply(x).tocsr()

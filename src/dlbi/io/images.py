@@ -105,6 +105,11 @@ def load_structure(path: PathLike, *, pixel_size_nm: float | None = None) -> Str
     pixel_size_nm : float, optional
         Overrides that of the file; pictures other than TIFF have none.
 
+    Returns
+    -------
+    StructureImage
+        (Y, X), float32, of any scale.
+
     Raises
     ------
     InputError

@@ -166,6 +166,11 @@ def load_reconstruction(path: PathLike, *, pixel_size_nm: float | None = None) -
     pixel_size_nm : float, optional
         Fine pixel; overrides that of the file.
 
+    Returns
+    -------
+    Reconstruction
+        What no file tells is None, the provenance empty.
+
     Raises
     ------
     InputError

@@ -10,9 +10,9 @@ from dlbi.core.images import ImageStack, Reconstruction, StructureImage
 from dlbi.core.scope import Scope
 from dlbi.io.files import PathLike
 from dlbi.io.images import save_image
-from dlbi.io.movies import save_stack
 from dlbi.io.reconstructions import save_reconstruction
 from dlbi.io.scopes import save_scope
+from dlbi.io.stack_writer import save_stack
 from dlbi.io.tables import save_emitters
 
 

@@ -60,6 +60,15 @@ def _toml(value: float | str) -> str:
 def load_scope(path: PathLike) -> Scope:
     """Read a calibration.
 
+    Parameters
+    ----------
+    path : path
+        TOML file of `dlbi calibrate` or `save`, edited by hand or not.
+
+    Returns
+    -------
+    Scope
+
     Raises
     ------
     InputError

@@ -22,8 +22,8 @@ from dlbi.io.files import (
     writing,
 )
 from dlbi.io.images import write_image
-from dlbi.io.movies import StackWriter
 from dlbi.io.provenance import write_json
+from dlbi.io.stack_writer import StackWriter
 from dlbi.io.tables import write_emitters
 from dlbi.simulation.movie import Simulation
 from dlbi.simulation.truth import GroundTruth

@@ -55,6 +55,11 @@ def load_stack(
         Refuse movies with NaN, infinities or without any change (`check_stack`). Integer movies
         need a few frames for it, floating-point ones are read once.
 
+    Returns
+    -------
+    ImageStack
+        (T, Y, X), read lazily from the file.
+
     Raises
     ------
     InputError

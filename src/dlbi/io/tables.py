@@ -119,6 +119,11 @@ def load_emitters(path: PathLike) -> Emitters:
     path : path
         CSV with a header naming at least ``x [nm]`` and ``y [nm]`` (any unit of length).
 
+    Returns
+    -------
+    Emitters
+        Lengths in nanometres; columns that the table lacks are None.
+
     Raises
     ------
     InputError

@@ -212,6 +212,11 @@ def load_network(path: str | Path | None = None) -> Network:
     path : path, optional
         An ONNX file made by `dlbi train`; the network that comes with the package if not given.
 
+    Returns
+    -------
+    Network
+        Checked: its weights are finite and it runs. No code of the file is executed.
+
     Raises
     ------
     InputError

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from dlbi.calibration import estimate_psf
 from dlbi.core.errors import DlbiWarning
 from dlbi.core.images import FloatImage, ImageStack
 from dlbi.core.optics import GaussianPSF
@@ -17,6 +16,7 @@ from dlbi.forward import Projection
 from dlbi.inference.background import Background, estimate_background
 from dlbi.inference.deconvolution import richardson_lucy
 from dlbi.inference.noise import NoiseModel, fit_noise
+from dlbi.inference.psf import estimate_psf
 from dlbi.learning.observation import Observation, observe
 from dlbi.tiling import Region
 

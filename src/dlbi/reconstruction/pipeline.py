@@ -29,7 +29,6 @@ from dlbi.learning.network import UPSCALING as NETWORK_UPSCALING
 from dlbi.learning.network import Network, load_network
 from dlbi.learning.passes import MIN_SIDE_PX as NETWORK_SIDE_PX
 from dlbi.learning.prediction import Prediction
-from dlbi.reconstruction.baseline import sample_threeb
 from dlbi.reconstruction.measurement import (
     RL_ITERATIONS,
     Movie,
@@ -43,6 +42,7 @@ from dlbi.reconstruction.measurement import (
 from dlbi.reconstruction.prior import disagreement, look, report_disagreement
 from dlbi.reconstruction.sampling import sample
 from dlbi.reconstruction.scoping import Given, given_by
+from dlbi.reconstruction.threeb import sample_threeb
 
 METHODS = ("dlbi", "network", "bayes", "3b", "rl", "sofi", "mean")
 """Network and Bayesian refinement (the paper), the network alone, Bayesian refinement alone, the 3B
@@ -96,6 +96,8 @@ def reconstruct(
     stack : ImageStack
         At least 8×8 pixels and 2 frames; 16×16 for the network.
     method : {"dlbi", "network", "bayes", "3b", "rl", "sofi", "mean"}
+        Network and Bayesian inference, either alone, the 3B baseline, Richardson–Lucy,
+        second-order SOFI, interpolated mean.
     psf : GaussianPSF, optional
         Measured from the movie if not given; where the movie does not show it, the mEos3.2 preset
         is taken with a warning.
@@ -130,17 +132,27 @@ def reconstruct(
     Returns
     -------
     Reconstruction
+        Mean light of each fine pixel, (Y·upscaling, X·upscaling), in the unit of the movie;
         `std` and `p_value` from `dlbi`, `network` and `bayes`; `emitters` from `dlbi` and `bayes`;
         `std` and `emitters` from `3b`.
 
     Raises
     ------
-    InputError, ShapeError
-        If an option or the shape of the movie or guide does not fit.
+    ShapeError
+        If the movie is too small for the method, or the guide has another shape.
+    InputError
+        If an option has an unknown value or does not fit the others.
+
+    Warns
+    -----
+    DlbiWarning
+        If the movie does not show its PSF, shows no light, leaves the ranges of the training, is
+        not explained by the network's image, or if the chains of the sampler differ.
 
     References
     ----------
-    Paper, sections 2.2 and 2.3; docs/paper-map.md lists the deviations.
+    Li et al. 2018, doi:10.1093/bioinformatics/bty241, sections 2.2 and 2.3; docs/paper-map.md
+    lists the deviations.
     """
     _check_options(stack, method, quality, start, upscaling, guided=guide is not None)
     for what, value, least in (
@@ -224,7 +236,19 @@ def reconstruct(
 
 
 def reconstructor(method: str, **options: Any) -> Reconstructor:
-    """One method as an exchangeable object: ``reconstructor("rl")(stack, generator)``."""
+    """One method as an exchangeable object: ``reconstructor("rl")(stack, generator)``.
+
+    Parameters
+    ----------
+    method : str
+        As in `reconstruct`.
+    **options
+        Its other options, all but `stack` and `rng`.
+
+    Returns
+    -------
+    Reconstructor
+    """
 
     def run(stack: ImageStack, rng: np.random.Generator) -> Reconstruction:
         return reconstruct(stack, method=method, rng=rng, **options)

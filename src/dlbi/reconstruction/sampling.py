@@ -17,9 +17,10 @@ from dlbi.core.images import FloatImage
 from dlbi.core.photophysics import BlinkingChain
 from dlbi.core.rng import derived_seed
 from dlbi.forward import Projection
+from dlbi.inference.blinking_start import NOTHING_KNOWN, KnownBlinking
 from dlbi.inference.chains import run_chains
 from dlbi.inference.fusion import density_bandwidth
-from dlbi.inference.moments import NOTHING_KNOWN, KnownBlinking, blinking_moments
+from dlbi.inference.moments import blinking_moments
 from dlbi.inference.refinement import Schedule, refine
 from dlbi.reconstruction.measurement import MARGIN_PX, Movie
 from dlbi.tiling import Region, plan, scale

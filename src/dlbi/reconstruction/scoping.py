@@ -11,14 +11,11 @@ from dlbi.core.errors import InputError
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
 from dlbi.core.scope import Scope
-from dlbi.inference.moments import NOTHING_KNOWN, KnownBlinking
+from dlbi.inference.blinking_start import NOTHING_KNOWN, KnownBlinking
 from dlbi.inference.noise import NoiseModel
 
 PIXEL_TOLERANCE = 1e-3
 """Relative difference up to which two pixel sizes count as one."""
-
-LEAST_NOISE_SHARE = 0.5
-"""The noise model never goes below this share of the noise at the background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,7 @@ def given_by(scope: Scope | None, stack: ImageStack) -> Given:
 
 
 def _noise(scope: Scope) -> NoiseModel:
-    gain, read = scope.gain.value, scope.read_variance
-    dark = read + gain * min(scope.background.value, scope.level)
-    least = LEAST_NOISE_SHARE * max(dark, 0.01 * scope.noise_variance.value)
-    return NoiseModel(read=read, gain=gain, least=least)
+    return NoiseModel.through(
+        scope.level, scope.noise_variance.value, scope.gain.value,
+        darkest=min(scope.background.value, scope.level),
+    )  # fmt: skip

@@ -71,16 +71,30 @@ def simulate(
     structure : StructureImage
         Density on the fine grid, the camera grid refined by `upscaling`.
     scene : Scene
+        Fluorophores, optics, camera and background, such as ``dlbi.presets.meos32()``.
     n_frames : int
+        Frames T of the movie, at least 2.
     upscaling : int
         Fine pixels per camera pixel along one axis.
     rng : int, Generator or None
+        The same seed gives the same movie, bit by bit.
+
+    Returns
+    -------
+    SimulatedMovie
+        Frames (T, Y, X) in camera counts, with the true density and the fluorophores.
 
     Raises
     ------
-    InputError, ShapeError
-        If the structure is empty or does not divide into camera pixels of the scene's size, or
-        if there are fewer than 2 frames.
+    ShapeError
+        If the structure does not divide into camera pixels.
+    InputError
+        If it is empty, its camera pixels are not of the scene's size, or there are fewer than
+        2 frames.
+
+    References
+    ----------
+    Li et al. 2018, doi:10.1093/bioinformatics/bty241, section 2.1.
     """
     simulation = Simulation(structure, scene, n_frames=n_frames, upscaling=upscaling, rng=rng)
     data = np.empty((n_frames, *simulation.camera.shape), simulation.dtype)
@@ -239,7 +253,7 @@ class Simulation:
         scope, focus = self.scene.microscope, self._focus
         keep = inside(self.camera, focus.y_nm, focus.x_nm)
         frames_on = light.states.frames_on[keep]
-        photons = np.full(frames_on.size, scope.photons.mean)
+        photons = np.full(frames_on.size, scope.photons.mean, np.float64)
         np.divide(light.signal[keep], frames_on, out=photons, where=frames_on > 0)
         emitters = Emitters(
             x_nm=focus.x_nm[keep],

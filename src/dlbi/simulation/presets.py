@@ -85,6 +85,13 @@ def meos32(rng: RngLike = None, *, pixel_size_nm: float = PIXEL_SIZE_NM) -> Scen
     Blinking follows the calibrated table. Emitters per area follow the paper's Actin2 movie, and
     so do about, in the bright parts, signal ÷ noise (4–5) and the share of blinking in the
     variance (60 %).
+
+    Parameters
+    ----------
+    rng : int, Generator or None
+        Not used; presets share one signature.
+    pixel_size_nm : float
+        Camera pixel in the sample; the PSF keeps its width in pixels.
     """
     microscope = Microscope(
         pixel_size_nm=pixel_size_nm,
@@ -209,7 +216,10 @@ def custom(
         Standard deviation ÷ mean of the log-normal signal of an emission.
     background_factor : float
         Background in units of the frame's mean intensity.
-    pixel_size_nm, frame_interval_s : float
+    pixel_size_nm : float
+        Camera pixel in the sample.
+    frame_interval_s : float
+        Time from frame to frame; blinking is given per frame.
     """
     if photons is None:
         photons = peak_to_noise * noise / peak_share(fwhm_nm / pixel_size_nm)
@@ -325,6 +335,15 @@ PRESETS: dict[str, Preset] = {
 
 def preset(name: str, rng: RngLike = None, *, pixel_size_nm: float = PIXEL_SIZE_NM) -> Scene:
     """The scene of a name in `PRESETS`.
+
+    Parameters
+    ----------
+    name : str
+        meos3.2, paper, paper-bleaching, camera, emccd, scmos, sparse, dense, bleaching or dim.
+    rng : int, Generator or None
+        Draws the figures of those that are random.
+    pixel_size_nm : float
+        Camera pixel in the sample.
 
     Raises
     ------

@@ -30,7 +30,7 @@ from dlbi.simulation.curves import (
     wavy_line,
     wobbly_outline,
 )
-from dlbi.simulation.figures import mitochondrion, siemens_star, worm_like_chain
+from dlbi.simulation.objects import mitochondrion, siemens_star, worm_like_chain
 from dlbi.simulation.strokes import Canvas, Curve
 
 Shape = Callable[[PixelGrid, np.random.Generator], FloatImage]

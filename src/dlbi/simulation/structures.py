@@ -46,10 +46,17 @@ def draw(kind: str, grid: PixelGrid, rng: RngLike = None) -> StructureImage:
     Parameters
     ----------
     kind : str
-        One of `KINDS`.
+        One of `KINDS`: filaments, bundles, mesh, er, rings, points, line_pairs, sketch, texture,
+        haze, asters, domains, mixed, mitochondria, chromatin, star.
     grid : PixelGrid
         Fine pixels; sizes are physical, so any grid shows the same kind of structure.
     rng : int, Generator or None
+        Decides where the structure lies.
+
+    Returns
+    -------
+    StructureImage
+        Density of fluorophores, maximum 1, on `grid`.
 
     Raises
     ------

@@ -88,6 +88,7 @@ def load_checkpoint(
     optimizers: Mapping[str, Optimizer],
     *,
     config: Mapping[str, Any] | None = None,
+    n_threads: int | None = None,
 ) -> dict[str, Any]:
     """Bring modules and optimisers to the state of the checkpoint.
 
@@ -99,6 +100,8 @@ def load_checkpoint(
         As given to `save_checkpoint`; some may be left out.
     config : mapping, optional
         Must equal the recorded configuration.
+    n_threads : int, optional
+        Threads of a training that goes on.
 
     Returns
     -------
@@ -115,7 +118,8 @@ def load_checkpoint(
     Warns
     -----
     DlbiWarning
-        If it was written by another version of PyTorch, so bits may differ from then on.
+        If it was written by another version of PyTorch or with another number of threads, so bits
+        may differ from then on.
     """
     place, record = _found(folder)
     if config is not None:
@@ -132,6 +136,13 @@ def load_checkpoint(
         warnings.warn(
             f"{place}: was written by PyTorch {written}, this is {torch.__version__}; the result "
             "will not be bit for bit that of an uninterrupted training",
+            DlbiWarning,
+            stacklevel=2,
+        )
+    if n_threads not in (None, record.get("n_threads")):
+        warnings.warn(
+            f"{folder}: was trained with {record.get('n_threads')} threads so far and goes on with "
+            f"{n_threads}; the result will not be bit for bit that of an uninterrupted training",
             DlbiWarning,
             stacklevel=2,
         )

@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -18,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
-from dlbi.core.errors import DlbiError, DlbiWarning, InputError
+from dlbi.core.errors import DlbiError, InputError
 from dlbi.core.rng import derived_seed
 from dlbi.io.files import writing
 from dlbi.learning.observation import CHANNELS
@@ -231,15 +230,8 @@ class _Training:
             self.modules,
             {"adam": self.optimizer},
             config=_recorded(self.config, self.folder),
+            n_threads=self.record["n_threads"],
         )
-        if found["n_threads"] != self.record["n_threads"]:
-            warnings.warn(
-                f"{self.folder}: was trained with {found['n_threads']} threads so far and goes on "
-                f"with {self.record['n_threads']}; the result will not be bit for bit that of an "
-                "uninterrupted training",
-                DlbiWarning,
-                stacklevel=3,
-            )
         self.step = found["step"]
         self.record |= {k: found[k] for k in ("cpu_s", "wall_s", "recent_loss", "log")}
 

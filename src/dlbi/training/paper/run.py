@@ -238,20 +238,16 @@ class _Training:
     def load(self) -> None:
         """Continue from the checkpoint."""
         found = load_checkpoint(
-            self.folder, self.modules, self.optimizers, config=self.record["config"]
+            self.folder,
+            self.modules,
+            self.optimizers,
+            config=self.record["config"],
+            n_threads=self.record["n_threads"],
         )
         if found["perceptual"] != self.record["perceptual"]:
             raise InputError(
                 f"{self.folder}: was trained with the features of {found['perceptual']['file']} "
                 f"(SHA-256 {found['perceptual']['sha256']}), not with these; bring that file back"
-            )
-        if found["n_threads"] != self.record["n_threads"]:
-            warnings.warn(
-                f"{self.folder}: was trained with {found['n_threads']} threads so far and goes on "
-                f"with {self.record['n_threads']}; the result will not be bit for bit that of an "
-                "uninterrupted training",
-                DlbiWarning,
-                stacklevel=3,
             )
         self.step = found["step"]
         self.record |= {k: found[k] for k in ("cpu_s", "wall_s", "recent_losses", "log")}

@@ -10,8 +10,8 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.microscope import Camera
 from dlbi.inference import blinking_posterior
-from dlbi.reconstruction import selfcalibration
-from dlbi.reconstruction.selfcalibration import calibrate
+from dlbi.reconstruction import calibration
+from dlbi.reconstruction.calibration import calibrate
 from dlbi.simulation.movie import simulate
 from dlbi.simulation.presets import custom
 from dlbi.simulation.structures import draw
@@ -147,7 +147,7 @@ def test_steady_light_shows_the_camera_but_no_blinking():
 def test_progress_reaches_its_end(slow):
     seen = {}
     calibrate(slow.select(slice(0, 30)), rng=1, progress=lambda s, n, m: seen.update({s: (n, m)}))
-    assert seen["deconvolution"] == (selfcalibration.RL_ITERATIONS,) * 2
+    assert seen["deconvolution"] == (calibration.RL_ITERATIONS,) * 2
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlbi.simulation.figures import mitochondrion, siemens_star, worm_like_chain
+from dlbi.simulation.objects import mitochondrion, siemens_star, worm_like_chain
 
 SEEDS = st.integers(0, 2**32)
 

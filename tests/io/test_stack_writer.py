@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from dlbi.core.errors import InputError, OutputError, ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
-from dlbi.io import movies
+from dlbi.io import stack_writer
 from dlbi.io.frames import MappedFrames
-from dlbi.io.movies import StackWriter, save_stack
+from dlbi.io.stack_writer import StackWriter, save_stack
 from dlbi.io.stacks import load_stack
 
 GRID = PixelGrid((12, 10), 160.0)
@@ -60,7 +60,7 @@ def test_chunks_and_single_frames_give_one_movie(tmp_path, movie):
 
 
 def test_a_lazy_region_is_copied_in_chunks(tmp_path, movie, monkeypatch):
-    monkeypatch.setattr(movies, "_COPY_BYTES", 200)
+    monkeypatch.setattr(stack_writer, "_COPY_BYTES", 200)
     source = save_stack(tmp_path / "m.ome.tif", ImageStack(movie, GRID))
     part = load_stack(source).select(slice(1, 6), roi=(2, 3, 5, 4))
     again = load_stack(save_stack(tmp_path / "part.ome.tif", part))
@@ -100,7 +100,7 @@ def test_equal_content_gives_equal_bytes(tmp_path, movie):
 
 
 def test_beyond_four_gigabytes_it_is_bigtiff(tmp_path, monkeypatch, movie):
-    monkeypatch.setattr(movies, "_BIG_TIFF_BYTES", movie.nbytes - 1)
+    monkeypatch.setattr(stack_writer, "_BIG_TIFF_BYTES", movie.nbytes - 1)
     path = save_stack(tmp_path / "m.ome.tif", ImageStack(movie, GRID))
     with tifffile.TiffFile(path) as tif:
         assert tif.is_bigtiff

@@ -12,7 +12,7 @@ from dlbi.core.optics import GaussianPSF
 from dlbi.core.photophysics import BlinkingChain
 from dlbi.inference.fluctuations import measure_fluctuations
 from dlbi.inference.kinetics import statistics_of
-from dlbi.inference.transfer import transfer_line
+from dlbi.inference.noise import transfer_line
 from dlbi.reconstruction.measurement import deconvolve, measure, projection_of
 from dlbi.simulation.movie import simulate
 from dlbi.simulation.presets import custom
@@ -116,9 +116,3 @@ def test_errors_are_those_of_repeated_movies(light):
         scatter = np.std([getattr(line, value) for line in lines], ddof=1)
         told = np.mean([getattr(line, error) for line in lines])
         assert 0.3 < scatter / told < 1.8
-
-
-def test_short_movies_have_no_line(light):
-    _, density, projection, _ = light
-    stack = ImageStack(np.zeros((20, 32, 32), np.float32), GRID)
-    assert transfer_line(stack, density, projection, contrast=0.0) is None

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, truncnorm
 
-from dlbi.calibration import PLAUSIBLE_FWHM_PX, PsfEstimate, estimate_psf
 from dlbi.core.errors import InputError, ShapeError
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
@@ -24,8 +23,9 @@ from dlbi.core.scope import Estimate, Origin, Scope
 from dlbi.inference.blinking_posterior import sample_kinetics, sample_prior
 from dlbi.inference.fluctuations import measure_fluctuations
 from dlbi.inference.kinetics import Kinetics, Statistics, statistics_of
+from dlbi.inference.noise import TransferLine, transfer_line
+from dlbi.inference.psf import PLAUSIBLE_FWHM_PX, PsfEstimate, estimate_psf
 from dlbi.inference.significance import light_z, shows_light
-from dlbi.inference.transfer import TransferLine, transfer_line
 from dlbi.reconstruction.measurement import (
     PRESET_FWHM_NM,
     Movie,
@@ -94,10 +94,17 @@ def calibrate(stack: ImageStack, *, rng: RngLike = None, progress: Progress | No
     progress : callable, optional
         Called with (stage, done, total).
 
+    Returns
+    -------
+    Scope
+        Every figure with value, 95 % interval, and whether the movie identifies it.
+
     Raises
     ------
-    InputError, ShapeError
-        If the movie is too short or too small, or holds no noise, NaN or infinite values.
+    ShapeError
+        If the movie is too short or too small.
+    InputError
+        If it holds no noise, NaN or infinite values.
 
     References
     ----------
@@ -129,7 +136,7 @@ def calibrate(stack: ImageStack, *, rng: RngLike = None, progress: Progress | No
     line = transfer_line(
         stack, density, projection, contrast=0.0 if found is None else found.contrast
     )
-    if line is None or line.variance <= 0:
+    if line.variance <= 0:
         raise InputError(NOISELESS)
     camera = _camera(line, lit=lit)
     generator = stream(root_seed(rng), "calibration")

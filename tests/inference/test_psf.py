@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from dlbi import calibration
-from dlbi.calibration import (
+from dlbi.core.errors import InputError
+from dlbi.core.grid import PixelGrid
+from dlbi.core.images import ImageStack
+from dlbi.core.optics import FWHM_PER_SIGMA, integrated_profile
+from dlbi.inference import psf
+from dlbi.inference.psf import (
     BlinkingCovariance,
     blinking_covariance,
     estimate_psf,
     psf_autocorrelation,
 )
-from dlbi.core.errors import InputError
-from dlbi.core.grid import PixelGrid
-from dlbi.core.images import ImageStack
-from dlbi.core.optics import FWHM_PER_SIGMA, integrated_profile
 from dlbi.simulation.movie import simulate
 from dlbi.simulation.presets import preset
 from dlbi.simulation.structures import draw
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
+DATA = Path(__file__).parents[3] / "shared" / "data"
 PIXEL_NM = 160.0
 
 
@@ -300,7 +300,7 @@ class Recorder:
 
 
 def test_long_movies_are_sampled_by_short_blocks_over_the_whole_run(monkeypatch):
-    monkeypatch.setattr(calibration, "MAX_PIXELS", 2**21)
+    monkeypatch.setattr(psf, "MAX_PIXELS", 2**21)
     source = Recorder((10_000_000, 60, 60))
     covariance = blinking_covariance(ImageStack(source, PixelGrid((60, 60), PIXEL_NM)))
     assert isinstance(covariance, BlinkingCovariance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_all_files_are_there(finished):
         "movie.emitters.csv", "movie.provenance.json", "scores.json", "panel.png", *images,
         *(f"{method}.{name}" for method in demo.METHODS for name in siblings),
         *(f"{method}.{name}" for method in ("network", "dlbi") for name in uncertain),
-        "dlbi.emitters.csv",
+        "dlbi.emitters.csv", "dlbi.report.html",
     }  # fmt: skip
     movie = load_stack(folder / "movie.ome.tif")
     for name in [*images, "movie.truth.tif"]:
@@ -60,6 +61,15 @@ def test_scores_have_a_row_for_each_method_and_the_null_image(finished):
     text = str(result)
     assert str(folder / "panel.png") in text
     assert all(line in text for line in ("null ", "ls: ", "p999: "))
+
+
+def test_the_report_shows_the_truth_and_tells_how_to_repeat_it(finished):
+    folder, result, _ = finished
+    page = (folder / "dlbi.report.html").read_text(encoding="utf-8")
+    assert "<b>Truth</b>" in page
+    assert "against the truth" in page
+    assert "dlbi demo --seed 3" in re.sub(r"<[^>]+>", "", page)
+    assert str(folder / "dlbi.report.html") in str(result)
 
 
 def test_panel_shows_four_pictures_side_by_side(finished):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from dlbi.artefacts import find_artefacts as find_artefacts
     from dlbi.core.emitters import Emitters as Emitters
     from dlbi.core.errors import DlbiError as DlbiError
     from dlbi.core.errors import DlbiWarning as DlbiWarning
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from dlbi.reconstruction import calibrate as calibrate
     from dlbi.reconstruction import reconstruct as reconstruct
     from dlbi.reconstruction import reconstructor as reconstructor
+    from dlbi.report import save_report as save_report
     from dlbi.simulation import presets as presets
     from dlbi.simulation.movie import simulate as simulate
     from dlbi.simulation.structures import draw
@@ -57,6 +59,7 @@ _HOMES = {
     "calibrate": "dlbi.reconstruction:calibrate",
     "draw_structure": "dlbi.simulation.structures:draw",
     "evaluate": "dlbi.evaluation.image:score_truth",
+    "find_artefacts": "dlbi.artefacts:find_artefacts",
     "load_emitters": "dlbi.io.tables:load_emitters",
     "load_network": "dlbi.learning.network:load_network",
     "load_reconstruction": "dlbi.io.reconstructions:load_reconstruction",
@@ -68,6 +71,7 @@ _HOMES = {
     "reconstructor": "dlbi.reconstruction:reconstructor",
     "resolution_map": "dlbi.evaluation.local_resolution:resolution_map",
     "save": "dlbi.io.saving:save",
+    "save_report": "dlbi.report:save_report",
     "score_halves": "dlbi.evaluation.halves:score_halves",
     "simulate": "dlbi.simulation.movie:simulate",
     "squirrel": "dlbi.evaluation.squirrel:score_movie",

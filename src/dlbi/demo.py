@@ -22,6 +22,7 @@ from dlbi.io.reconstructions import reconstruction_paths, save_reconstruction
 from dlbi.io.simulations import save_simulation, simulation_paths
 from dlbi.io.stacks import load_stack
 from dlbi.reconstruction import reconstruct
+from dlbi.report import render_report
 from dlbi.simulation.movie import Simulation
 from dlbi.simulation.presets import PIXEL_SIZE_NM, meos32
 from dlbi.simulation.structures import draw
@@ -98,6 +99,7 @@ class DemoResult:
                 "",
                 f"picture         {self.paths.panel}",
                 f"reconstruction  {self.paths.images['dlbi']}",
+                f"report          {reconstruction_paths(self.paths.images['dlbi']).report}",
                 f"everything      {folder}",
             ]
         )
@@ -135,10 +137,15 @@ def run(
         structure = _simulate(paths, seed, overwrite=overwrite, progress=progress)
         movie = load_stack(paths.movie)
         images = {
-            method: _reconstruct(movie, method, seed, progress=progress) for method in METHODS
+            method: _reconstruct(movie, paths.movie, method, seed, progress=progress)
+            for method in METHODS
         }
+        page = render_report(images["dlbi"], movie, truth=structure)
         for method, sr in images.items():
-            save_reconstruction(paths.images[method], sr, overwrite=overwrite)
+            save_reconstruction(
+                paths.images[method], sr, report=page if method == "dlbi" else None,
+                overwrite=overwrite,
+            )  # fmt: skip
         scores = {method: score_truth(sr, structure) for method, sr in images.items()}
         result = DemoResult(paths, scores)
         save_json(paths.scores, {"seed": seed, "rows": result.rows()}, overwrite=overwrite)
@@ -181,7 +188,7 @@ def _simulate(
 
 
 def _reconstruct(
-    movie: ImageStack, method: str, seed: int, *, progress: Progress | None
+    movie: ImageStack, path: Path, method: str, seed: int, *, progress: Progress | None
 ) -> Reconstruction:
     def report(stage: str, done: int, total: int) -> None:
         if progress is not None:
@@ -189,7 +196,13 @@ def _reconstruct(
 
     started = datetime.now(UTC)
     sr = reconstruct(movie, method=method, upscaling=UPSCALING, rng=seed, progress=report)
-    record: dict[str, Any] = describe(config={"method": method}, seed=seed, started=started)
+    record: dict[str, Any] = describe(
+        inputs=path,
+        command=("dlbi", "demo"),
+        config={"method": method},
+        seed=seed,
+        started=started,
+    )
     return replace(sr, provenance=record | {"reconstruction": dict(sr.provenance)})
 
 

@@ -30,7 +30,8 @@ CONTRACT = {
     ],
     "reconstruct": [
         "MOVIE", "--out", "--method", "--guide", "--model", "--pixel-size", "--psf-fwhm", "--scope",
-        "--roi", "--frames", "--quality", "--start", "--seed", "--workers", "--overwrite",
+        "--roi", "--frames", "--quality", "--start", "--seed", "--workers",
+        "--no-report", "--overwrite",
     ],
     "train": ["CONFIG.toml", "--out", "--resume", "--workers"],
     "evaluate": [
@@ -92,8 +93,8 @@ def in_process(*arguments, **options):
 
 
 HEAVY = {
-    "numpy", "scipy", "numba", "matplotlib", "skimage", "tifffile", "zarr", "onnxruntime", "onnx",
-    "torch",
+    "numpy", "scipy", "numba", "matplotlib", "jinja2", "PIL", "skimage", "tifffile", "zarr",
+    "onnxruntime", "onnx", "torch",
 }  # fmt: skip
 
 

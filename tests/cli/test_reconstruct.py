@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 
 import numpy as np
 import pytest
+import tifffile
 from tests.cli.movies import counts, write_movie
 
 from dlbi import __version__
@@ -55,7 +58,7 @@ def test_impossible_psf(tmp_path, refusal, value):
 
 def test_reconstruction_is_written_with_its_siblings(reconstructed):
     out, method = reconstructed
-    siblings = {"sr.ome.tif", "sr.background.ome.tif", "sr.provenance.json"}
+    siblings = {"sr.ome.tif", "sr.background.ome.tif", "sr.report.html", "sr.provenance.json"}
     if method != "rl":
         siblings |= {"sr.std.ome.tif", "sr.p_value.ome.tif"}
     if method in ("bayes", "dlbi"):
@@ -81,6 +84,58 @@ def test_reconstruction_records_where_it_comes_from(reconstructed, simulated):
     assert network == (load_network().sha256 if method in ("network", "dlbi") else None)
     assert record["software"]["dlbi"] == __version__
     assert record["command"][:2] == ["dlbi", "reconstruct"]
+    assert record["seconds"] > 0
+
+
+def test_the_report_agrees_with_the_provenance(reconstructed, simulated):
+    out, method = reconstructed
+    page = html.unescape((out.parent / "sr.report.html").read_text(encoding="utf-8"))
+    record = json.loads((out.parent / "sr.provenance.json").read_text())
+    assert f"<h1>{simulated.name}</h1>" in page
+    assert f"method {method}" in page
+    assert record["inputs"][0]["sha256"] in page
+    command = f"dlbi reconstruct {simulated.name} --out sr.ome.tif --method {method}"
+    assert command in re.sub(r"<[^>]+>", "", page)
+    for finding in record["artefacts"]:
+        assert finding["severity"] in ("fine", "note", "warning", "unknown")
+        assert finding["sentence"][1:12] in page
+    names = {finding["name"] for finding in record["artefacts"]}
+    assert {"light", "drift", "background", "edge", "PSF", "saturation"} <= names
+    assert ("chains" in names) == (method in ("bayes", "dlbi"))
+    assert ("training" in names) == (method in ("network", "dlbi"))
+
+
+def test_the_report_can_be_left_out_and_an_old_one_goes(tmp_path, dlbi, simulated):
+    out = tmp_path / "sr.tif"
+    command = ["reconstruct", simulated, "--out", out, "--method", "mean", "--seed", 1]
+    assert dlbi(*command)[0] == 0
+    assert (tmp_path / "sr.report.html").exists()
+    code, text, _ = dlbi(*command, "--overwrite", "--no-report")
+    assert code == 0
+    assert "sr.report.html" not in text
+    assert not (tmp_path / "sr.report.html").exists()
+
+
+def test_each_artefact_is_told_once(tmp_path, dlbi):
+    """A movie without light: `rl` does not look for it, `bayes` does and says so itself."""
+    dark = np.random.default_rng(1).poisson(90, (30, 16, 16)).astype(np.uint16)
+    movie = write_movie(tmp_path / "m.tif", dark)
+    for method in ("rl", "bayes"):
+        options = ["--pixel-size", 100, "--method", method, "--psf-fwhm", 300, "--workers", 1]
+        code, _, err = dlbi("reconstruct", movie, "--out", tmp_path / f"{method}.tif", *options)
+        assert code == 0
+        assert err.count("\n") == err.count("no light stands out") == 1
+        assert err.startswith("warning: ")
+
+
+def test_a_moving_sample_is_told(tmp_path, dlbi, simulated):
+    frames = tifffile.imread(simulated)
+    moved = np.stack([np.roll(f, n * 3 // len(frames), axis=1) for n, f in enumerate(frames)])
+    movie = write_movie(tmp_path / "m.tif", moved)
+    options = ["--pixel-size", 160, "--method", "rl", "--psf-fwhm", 422]
+    code, _, err = dlbi("reconstruct", movie, "--out", tmp_path / "sr.tif", *options)
+    assert code == 0
+    assert "warning: drift: the sample moved by " in err
 
 
 @pytest.mark.parametrize(

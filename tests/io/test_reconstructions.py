@@ -126,6 +126,17 @@ def test_overwriting_removes_what_the_new_result_does_not_have(tmp_path):
     assert again.p_value is not None
 
 
+def test_a_report_goes_with_its_image(tmp_path):
+    path, page = tmp_path / "SR.ome.tif", tmp_path / "SR.report.html"
+    assert page in save_reconstruction(path, make(), report="<p>±\n")
+    assert page.read_bytes() == "<p>±\n".encode()
+    with pytest.raises(OutputError, match=r"SR.*exists already"):
+        save_reconstruction(path, make(), report="<p>new")
+    assert page.read_bytes() == "<p>±\n".encode()
+    assert page not in save_reconstruction(path, make(), overwrite=True)
+    assert not page.exists()
+
+
 @pytest.mark.parametrize("present", ["SR.ome.tif", "SR.std.ome.tif", "SR.emitters.csv"])
 def test_any_existing_file_of_the_set_is_refused_first(tmp_path, present):
     (tmp_path / present).write_text("mine")

@@ -22,6 +22,8 @@ PACKAGES = (
     "matplotlib",
     "typer",
     "rich",
+    "jinja2",
+    "pillow",
 )
 OPTIONAL = ("torch", "napari", "distributed")
 

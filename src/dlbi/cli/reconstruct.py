@@ -88,7 +88,8 @@ def reconstruct(
         Path,
         typer.Option(
             metavar="SR.ome.tif",
-            help="Mean image; standard deviation, p-value, emitters and provenance go beside it.",
+            help="Mean image; standard deviation, p-value, emitters, report and provenance go "
+            "beside it.",
         ),
     ],
     method: Annotated[
@@ -133,12 +134,15 @@ def reconstruct(
         int | None,
         typer.Option(min=1, metavar="N", help="Threads; all cores if absent. Never changes bits."),
     ] = None,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Leave out the HTML page beside the image.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Reconstruct the structure behind a movie.
 
-    The result is eight times finer than the camera. Its standard deviation, p-value, emitters and
-    provenance are written beside it.
+    The result is eight times finer than the camera. Its standard deviation, p-value, emitters,
+    provenance and a page that tells how far to trust it are written beside it.
     """
     region = None if roi is None else parse_roi(roi)
     run = parse_frames(frames)
@@ -219,6 +223,14 @@ def reconstruct(
             f"agreement of the chains: R-hat {sr.provenance['r_hat_median']:.2f} (median), "
             f"{sr.provenance['r_hat_95']:.2f} (95 % of the bright pixels)"
         )
+
+    from dlbi.artefacts import find_artefacts
+    from dlbi.report import render_report
+
+    findings = find_artefacts(sr, stack)
+    for finding in findings:
+        if finding.severity == "warning" and not finding.told:
+            warnings.warn(str(finding), DlbiWarning, stacklevel=1)
     record: dict[str, Any] = describe(
         inputs=[path for path in (movie, guide, model, scope) if path is not None],
         command=context.obj,
@@ -226,8 +238,10 @@ def reconstruct(
         seed=seed,
         started=started,
     )
-    sr = replace(sr, provenance=record | {"reconstruction": dict(sr.provenance)})
-    written = save_reconstruction(out, sr, overwrite=overwrite)
+    record |= {"reconstruction": dict(sr.provenance), "artefacts": findings}
+    sr = replace(sr, provenance=record)
+    page = None if no_report else render_report(sr, stack, findings=findings, title=movie.name)
+    written = save_reconstruction(out, sr, report=page, overwrite=overwrite)
     print("wrote " + ", ".join(map(str, written)))
 
 

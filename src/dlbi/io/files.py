@@ -19,7 +19,7 @@ PathLike = str | os.PathLike[str]
 TIFF_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff")
 """Suffixes under which images and movies are written."""
 
-OUTPUT_SUFFIXES = (*TIFF_SUFFIXES, ".csv", ".json", ".md", ".png", ".toml")
+OUTPUT_SUFFIXES = (*TIFF_SUFFIXES, ".csv", ".html", ".json", ".md", ".png", ".toml")
 """Every suffix the package writes."""
 
 

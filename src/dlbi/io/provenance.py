@@ -51,9 +51,11 @@ def describe(
     Returns
     -------
     dict
-        Keys ``software``, ``platform``, ``inputs``, ``command``, ``config``, ``seed`` and
-        ``started_utc``.
+        Keys ``software``, ``platform``, ``inputs``, ``command``, ``config``, ``seed``,
+        ``started_utc`` and ``seconds``, how long it took until now.
     """
+    now = datetime.now(UTC)
+    started = started or now
     return {
         "software": software_versions(),
         "platform": {"system": platform.platform(), "machine": platform.machine()},
@@ -61,7 +63,8 @@ def describe(
         "command": None if command is None else list(command),
         "config": plain(config),
         "seed": None if seed is None else int(seed),
-        "started_utc": (started or datetime.now(UTC)).astimezone(UTC).isoformat(),
+        "started_utc": started.astimezone(UTC).isoformat(),
+        "seconds": round((now - started).total_seconds(), 2),
     }
 
 

@@ -1,8 +1,8 @@
 """A reconstruction on disk: the mean image in the named file, everything else beside it.
 
 For ``SR.ome.tif`` the siblings are ``SR.std.ome.tif``, ``SR.p_value.ome.tif``,
-``SR.background.ome.tif`` (camera pixels), ``SR.emitters.csv`` and ``SR.provenance.json``; those
-that are not known are left out.
+``SR.background.ome.tif`` (camera pixels), ``SR.emitters.csv``, ``SR.report.html`` and
+``SR.provenance.json``; those that are not known are left out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ReconstructionPaths:
 
     Parameters
     ----------
-    mean, std, p_value, background, emitters, provenance : Path
+    mean, std, p_value, background, emitters, report, provenance : Path
         `mean` is the file that the user named.
     """
 
@@ -41,11 +41,14 @@ class ReconstructionPaths:
     p_value: Path
     background: Path
     emitters: Path
+    report: Path
     provenance: Path
 
     def siblings(self) -> list[Path]:
         """All but the mean."""
-        return [self.std, self.p_value, self.background, self.emitters, self.provenance]
+        return [
+            self.std, self.p_value, self.background, self.emitters, self.report, self.provenance
+        ]  # fmt: skip
 
     def every(self) -> list[Path]:
         """All, the mean last."""
@@ -67,6 +70,7 @@ def reconstruction_paths(path: PathLike) -> ReconstructionPaths:
         p_value=sibling(path, "p_value"),
         background=sibling(path, "background"),
         emitters=sibling(path, "emitters", ".csv"),
+        report=sibling(path, "report", ".html"),
         provenance=sibling(path, "provenance", ".json"),
     )
 
@@ -84,7 +88,11 @@ def check_reconstruction_writable(path: PathLike, *, overwrite: bool = False) ->
 
 
 def save_reconstruction(
-    path: PathLike, reconstruction: Reconstruction, *, overwrite: bool = False
+    path: PathLike,
+    reconstruction: Reconstruction,
+    *,
+    report: str | None = None,
+    overwrite: bool = False,
 ) -> list[Path]:
     """Write the mean image as OME-TIFF (Y, X), float32, and its siblings, all or nothing.
 
@@ -96,6 +104,8 @@ def save_reconstruction(
         Output of the mean, named as a TIFF.
     reconstruction : Reconstruction
         Result.
+    report : str, optional
+        Page of `dlbi.report`, written beside it.
     overwrite : bool
         Replace existing files.
 
@@ -115,6 +125,7 @@ def save_reconstruction(
         names.p_value: reconstruction.p_value is not None,
         names.background: reconstruction.background is not None,
         names.emitters: reconstruction.emitters is not None,
+        names.report: report is not None,
         names.provenance: True,
     }
     written = [name for name, is_known in known.items() if is_known]
@@ -124,6 +135,8 @@ def save_reconstruction(
         writing(names.mean),
     ):
         _write(names, parts, reconstruction)
+        if report is not None:
+            parts[names.report].write_text(report, encoding="utf-8", newline="\n")
     return [names.mean, *written]
 
 

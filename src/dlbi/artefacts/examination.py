@@ -1,0 +1,96 @@
+"""All checks of a movie and its reconstruction."""
+
+from __future__ import annotations
+
+from dlbi.artefacts.finding import Finding, Severity
+from dlbi.artefacts.movie import (
+    check_background,
+    check_drift,
+    check_edge,
+    check_light,
+    check_psf,
+    check_saturation,
+)
+from dlbi.artefacts.record import Record, check_record, record_of
+from dlbi.core.images import ImageStack, Reconstruction
+from dlbi.core.optics import GaussianPSF
+from dlbi.evaluation.drift import estimate_drift
+from dlbi.evaluation.saturation import find_saturation
+from dlbi.inference.noise import NoiseModel
+from dlbi.inference.psf import estimate_psf
+from dlbi.reconstruction.measurement import PRESET_FWHM_NM, Movie, measure
+
+ORDER = (
+    "light", "saturation", "drift", "background", "edge", "PSF", "chains", "training", "network",
+    "fluorophores",
+)  # fmt: skip
+
+
+def find_artefacts(
+    sr: Reconstruction, movie: ImageStack, *, measured: Movie | None = None
+) -> list[Finding]:
+    """Look for the known causes of artefacts.
+
+    Parameters
+    ----------
+    sr : Reconstruction
+        Its provenance tells what happened while it was made; checks of which it knows nothing are
+        left out.
+    movie : ImageStack
+        The frames it was made from.
+    measured : Movie, optional
+        What `measure_behind` found, if it is known already.
+
+    Returns
+    -------
+    list of Finding
+        In a fixed order. Without any light all other checks of the movie are left out.
+    """
+    record = record_of(sr.provenance)
+    known = measure_behind(sr, movie) if measured is None else measured
+    width = psf_of_record(record) or GaussianPSF(PRESET_FWHM_NM)
+    light = check_light(
+        known, width.sigma_px(movie.grid.pixel_size_nm), told="largest_light_z" in record
+    )
+    found = [light, check_saturation(find_saturation(movie)), *check_record(record)]
+    if light.severity is Severity.FINE:
+        drift = estimate_drift(movie)
+        found += [
+            check_drift(drift, movie.grid.pixel_size_nm), check_background(known), check_edge(known)
+        ]  # fmt: skip
+        psf = _psf(record, movie)
+        found += [] if psf is None else [psf]
+    return sorted(found, key=lambda finding: ORDER.index(finding.name))
+
+
+def measure_behind(sr: Reconstruction, movie: ImageStack) -> Movie:
+    """Mean, noise and background of a movie, with the noise that the reconstruction took."""
+    match record_of(sr.provenance).get("noise"):
+        case {"read": float(read), "gain": float(gain), "least": float(least)}:
+            return measure(movie, NoiseModel(read, gain, least))
+    return measure(movie)
+
+
+def psf_of_record(record: Record) -> GaussianPSF | None:
+    """The PSF that a reconstruction took, if its method has one."""
+    match record.get("psf"):
+        case {"fwhm_nm": float(fwhm_nm)}:
+            return GaussianPSF(fwhm_nm)
+    return None
+
+
+def _psf(record: Record, movie: ImageStack) -> Finding | None:
+    match record.get("psf"):
+        case {"origin": "movie", "fwhm_nm": float(width), "standard_error_nm": float(error)}:
+            return Finding(
+                "PSF", Severity.FINE, f"measured in the movie: {width:.0f} ± {error:.0f} nm FWHM"
+            )
+        case {"origin": "preset", "fwhm_nm": float(width)}:
+            return Finding(
+                "PSF", Severity.WARNING,
+                f"the movie does not show its PSF, so {width:.0f} nm FWHM was guessed",
+                "give yours with --psf-fwhm", told=True,
+            )  # fmt: skip
+        case {"fwhm_nm": float(width)}:
+            return check_psf(width, estimate_psf(movie))
+    return None

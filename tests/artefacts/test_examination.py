@@ -1,0 +1,71 @@
+"""All checks together: which are made of which reconstruction, and in which order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dlbi.artefacts import Severity, find_artefacts
+from dlbi.core.images import Reconstruction
+from dlbi.core.optics import GaussianPSF
+from dlbi.reconstruction import reconstruct
+
+MOVIE_CHECKS = ["light", "saturation", "drift", "background", "edge"]
+
+
+def names(findings):
+    return [finding.name for finding in findings]
+
+
+def image_of(stack, **provenance):
+    grid = stack.grid.refine(2)
+    return Reconstruction(np.ones(grid.shape, np.float32), grid, provenance=provenance)
+
+
+def test_a_faultless_movie_passes(movie):
+    findings = find_artefacts(reconstruct(movie, method="rl", upscaling=2), movie)
+    assert names(findings) == [*MOVIE_CHECKS, "PSF"]
+    assert {f.severity for f in findings} == {Severity.FINE}
+    assert not any(f.advice for f in findings)
+
+
+def test_every_fault_is_found_in_company(film):
+    ill = film(drift_nm=(300.0, 200.0), haze=6.0)
+    frames = ill.load()
+    ill = replace(ill, data=np.minimum(frames, np.quantile(frames, 0.995, method="lower")))
+    sr = reconstruct(ill, method="rl", upscaling=2, psf=GaussianPSF(250.0))
+    warned = [f.name for f in find_artefacts(sr, ill) if f.severity is Severity.WARNING]
+    assert warned == ["saturation", "drift", "background", "PSF"]
+
+
+def test_without_light_nothing_else_is_judged(noise):
+    findings = find_artefacts(image_of(noise), noise)
+    assert names(findings) == ["light", "saturation"]
+    assert not findings[0].told
+    assert find_artefacts(image_of(noise, largest_light_z=2.0), noise)[0].told
+
+
+def test_an_image_of_another_program_is_judged_by_its_movie(movie):
+    assert names(find_artefacts(image_of(movie), movie)) == MOVIE_CHECKS
+
+
+@pytest.mark.parametrize(
+    ("psf", "severity", "told"),
+    [
+        ({"origin": "movie", "fwhm_nm": 420.0, "standard_error_nm": 5.0}, "fine", False),
+        ({"origin": "preset", "fwhm_nm": 422.0}, "warning", True),
+        ({"origin": "given", "fwhm_nm": 600.0}, "warning", False),
+        ({"origin": "scope", "fwhm_nm": 422.0}, "fine", False),
+    ],
+)
+def test_the_psf_is_judged_by_where_it_comes_from(movie, psf, severity, told):
+    finding = find_artefacts(image_of(movie, psf=psf), movie)[-1]
+    assert (finding.name, finding.severity, finding.told) == ("PSF", severity, told)
+
+
+def test_the_noise_of_a_calibration_is_taken(noise):
+    """A noise a thousand times too small makes light of nothing."""
+    low = {"read": 0.08, "gain": 0.0, "least": 0.01}
+    assert find_artefacts(image_of(noise, noise=low), noise)[0].severity is Severity.FINE

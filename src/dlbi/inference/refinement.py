@@ -180,7 +180,7 @@ def refine(
             n_live.append(int(live.size))
             if done >= schedule.n_burn_in:
                 matrices.append(sampler.physics.matrix)
-                light = sampler.slots.light[live].mean(axis=1)
+                light = sampler.slots.light[live].sum(axis=1) / np.float32(len(movie))
                 maps.add(*sampler.fine_positions(live), _shrunk(light))
             elif done > 0 and done % PRIOR_UPDATE_SWEEPS == 0:
                 # The square root damps the feedback by which too few emitters look brighter for

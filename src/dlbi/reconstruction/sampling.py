@@ -20,7 +20,7 @@ from dlbi.forward import Projection
 from dlbi.inference.chains import run_chains
 from dlbi.inference.fusion import density_bandwidth
 from dlbi.inference.moments import NOTHING_KNOWN, KnownBlinking, blinking_moments
-from dlbi.inference.refinement import Schedule, refine
+from dlbi.inference.refinement import MarkovChain, Schedule
 from dlbi.reconstruction.measurement import MARGIN_PX, Movie
 from dlbi.tiling import Region, plan, scale
 
@@ -104,11 +104,11 @@ def sample(
         if not expected.any():  # a masked part of the field
             continue
         chain = partial(
-            refine, movie.frames(tile.outer), movie.variance[tile.outer], expected, moments,
+            MarkovChain, movie.frames(tile.outer), movie.variance[tile.outer], expected, moments,
             projection.crop(tile.outer), chain=PRESET_CHAIN, known=known, schedule=schedule,
         )  # fmt: skip
         result = run_chains(
-            chain, schedule.n_chains,
+            chain, schedule,
             seed=seed if len(tiles) == 1 else derived_seed(seed, *tile.index),
             n_workers=n_workers,
             progress=partial(_report_tile, progress, n, len(tiles)),

@@ -232,7 +232,9 @@ def test_drawn_light_is_normal_with_the_conditional_mean_and_variance(c, cv):
 
 def test_drawn_light_is_positive_where_the_frame_says_dark():
     scratch, _ = drawn_light(0.01, -20.0, 0.4, 200)
-    np.testing.assert_allclose(scratch.new[: scratch.on.size][scratch.on == 1.0], 100.0 * MIN_LIGHT_SHARE, rtol=1e-6)
+    np.testing.assert_allclose(
+        scratch.new[: scratch.on.size][scratch.on == 1.0], 100.0 * MIN_LIGHT_SHARE, rtol=1e-6
+    )
 
 
 def test_drawn_flux_weighs_its_prior_against_its_emitting_frames():

@@ -14,7 +14,8 @@ order of every sum, whatever the width of the processor's registers::
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 from llvmlite import ir
@@ -35,17 +36,17 @@ _ALL_FIRST = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
 _FAST = ("contract", "nsz")
 
 
-class Block(types.Type):  # type: ignore[misc]
+class Block(types.Type):
     """Numba's type of a block."""
 
     def __init__(self) -> None:
         super().__init__(name=f"Block[{LANES}]")
 
 
-@register_model(Block)  # type: ignore[untyped-decorator]
-class _BlockModel(models.PrimitiveModel):  # type: ignore[misc]
+@register_model(Block)
+class _BlockModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Block) -> None:
-        super().__init__(manager, kind, _VECTOR)
+        super().__init__(manager, kind, _VECTOR)  # type: ignore[no-untyped-call]
 
 
 _BLOCK = Block()
@@ -64,6 +65,11 @@ def zero_rows(shape: tuple[int, ...]) -> F32:
     return raw[first : first + n_bytes].view(np.float32).reshape(shape)
 
 
+def _inside_kernels(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An operation that numba replaces by the code which `function` returns."""
+    return cast("Callable[..., Any]", intrinsic(function))
+
+
 def _address(context: Any, builder: Any, kind: Any, array: Any, start: Any) -> Any:
     first = context.make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(first, [start]), _VECTOR.as_pointer())
@@ -74,7 +80,7 @@ def _repeated(builder: Any, number: Any) -> Any:
     return builder.shuffle_vector(first, _UNKNOWN, _ALL_FIRST)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_inside_kernels
 def load(typing: Any, row: Any, start: Any) -> Any:
     """The block row[start : start + LANES] of a contiguous array; bounds are not checked."""
 
@@ -84,7 +90,7 @@ def load(typing: Any, row: Any, start: Any) -> Any:
     return _BLOCK(row, types.intp), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_inside_kernels
 def store(typing: Any, row: Any, start: Any, block: Any) -> Any:
     """Write a block to row[start : start + LANES]; bounds are not checked."""
 
@@ -96,7 +102,7 @@ def store(typing: Any, row: Any, start: Any, block: Any) -> Any:
     return types.void(row, types.intp, block), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_inside_kernels
 def splat(typing: Any, number: Any) -> Any:
     """A block of one repeated number."""
 
@@ -106,7 +112,7 @@ def splat(typing: Any, number: Any) -> Any:
     return _BLOCK(types.float32), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_inside_kernels
 def multiply_add(typing: Any, factor: Any, block: Any, total: Any) -> Any:
     """factor · block + total for one number and two blocks."""
 

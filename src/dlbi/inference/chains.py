@@ -19,10 +19,13 @@ from dlbi.inference.posterior import PosteriorMaps
 from dlbi.inference.refinement import Refinement, Schedule
 
 PREVIEW_SWEEPS = 20
-"""Sweeps of each chain from which on the image is worth looking at, and may be good enough."""
+"""Sweeps of each chain from which on the image is worth looking at."""
 
 CHECK_SWEEPS = 5
 """Sweeps between two comparisons of the chains."""
+
+LEAST_RETAINED = 10
+"""Sweeps that every chain keeps, however well chains agree: their standard deviation needs them."""
 
 Progress = Callable[[int, int], None]
 
@@ -52,9 +55,9 @@ class Chains:
     emitters : Emitters
         Last sweep of the first chain: a sample of the posterior, not a mean of several.
     diagnostics : dict
-        ``n_sweeps`` made and the diagnostics of each chain; of two or more the ``agreement`` after
-        so many sweeps, and ``r_hat_median`` and ``r_hat_95``: median and 95 % quantile over the
-        bright camera pixels.
+        ``n_sweeps`` made, whether agreement ``stopped`` them, and the diagnostics of each chain; of
+        two or more the ``agreement`` after so many sweeps, and ``r_hat_median`` and ``r_hat_95``:
+        median and 95 % quantile over the bright camera pixels.
     """
 
     density: FloatImage
@@ -87,7 +90,7 @@ def run_chains(
     progress : callable, optional
         Called with (done, total) sweeps of all chains; jumps to the end where they stop early.
     on_preview : callable, optional
-        Called once when every chain has made `PREVIEW_SWEEPS`.
+        Called once when every chain has made `PREVIEW_SWEEPS` and some of them are retained.
 
     Notes
     -----
@@ -98,7 +101,8 @@ def run_chains(
     chains = [start(seed=one) for one in seeds]
     at_once = min(n_workers, n_chains)
     reports = _Reports(n_chains, schedule.n_sweeps, progress)
-    agreement = {}
+    agreement: dict[int, float] = {}
+    checkpoints = _checkpoints(schedule)
 
     def advance(n: int, n_sweeps: int) -> None:
         threads = n_workers // n_chains + (n < n_workers % n_chains)
@@ -106,16 +110,19 @@ def run_chains(
 
     with ThreadPoolExecutor(at_once) if at_once > 1 else nullcontext() as pool:
         each = map if pool is None else pool.map
-        for done in _checkpoints(schedule):
+        for done in checkpoints:
             list(each(advance, range(n_chains), repeat(done)))
-            if done == min(PREVIEW_SWEEPS, schedule.n_sweeps) and on_preview is not None:
+            if done == checkpoints[0] and on_preview is not None:
                 on_preview()
             if n_chains > 1:
                 agreement[done] = PosteriorMaps.agreement([chain.maps for chain in chains])
-                if agreement[done] >= schedule.enough:
+                retained = done - schedule.n_burn_in
+                if retained >= LEAST_RETAINED and agreement[done] >= schedule.enough:
                     break
     reports.end()
-    return _joined([chain.result() for chain in chains], done, agreement)
+    return _joined(
+        [chain.result() for chain in chains], done, agreement, stopped=done < schedule.n_sweeps
+    )
 
 
 def _checkpoints(schedule: Schedule) -> list[int]:
@@ -124,11 +131,14 @@ def _checkpoints(schedule: Schedule) -> list[int]:
     return [*range(first, schedule.n_sweeps, CHECK_SWEEPS), schedule.n_sweeps]
 
 
-def _joined(found: list[Refinement], n_sweeps: int, agreement: dict[int, float]) -> Chains:
+def _joined(
+    found: list[Refinement], n_sweeps: int, agreement: dict[int, float], *, stopped: bool
+) -> Chains:
     maps = [result.maps for result in found]
     density, std, p_empty = PosteriorMaps.joint(maps)
     diagnostics: dict[str, Any] = {
         "n_sweeps": n_sweeps,
+        "stopped": stopped,
         "chains": [result.diagnostics() for result in found],
     }
     if len(found) > 1:

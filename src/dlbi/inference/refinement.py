@@ -220,9 +220,7 @@ class MarkovChain:
             learnt = sampler.chain.steady_on_fraction
             damping = np.sqrt(self._start.steady_on_fraction / max(learnt, 1e-3))
             on_fraction = sampler.on_fraction() * damping
-            sampler.set_prior(
-                self._scale.prior(self._shape, self._start, on_fraction), expand=True
-            )
+            sampler.set_prior(self._scale.prior(self._shape, self._start, on_fraction), expand=True)
 
     def result(self) -> Refinement:
         """What the retained sweeps tell."""

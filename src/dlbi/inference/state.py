@@ -122,9 +122,9 @@ class Guide(NamedTuple):
 class Scratch(NamedTuple):
     """Work space of one tile: PSF profiles, window sums, and arrays of one value a frame.
 
-    The profiles of the present place (gy, gx) and their derivatives (dy, dx); the profiles of the
-    last and the next place in a window that holds both; weights of the matched filter and of its derivative; then frames, in whole blocks
-    where a window pass reads or writes them.
+    Profiles of the present place (gy, gx) and their derivatives (dy, dx); profiles of the last and
+    the next place in a window that holds both; weights of the matched filter and of its derivative;
+    then frames, in whole blocks where a window pass reads or writes them.
     """
 
     gy: F64
@@ -190,7 +190,10 @@ def new_slots(n: int, n_frames: int) -> Slots:
 
 
 def new_field(
-    movie: NDArray[np.float32], weight: FloatImage, place: tuple[slice, slice], shape: tuple[int, int]
+    movie: NDArray[np.float32],
+    weight: FloatImage,
+    place: tuple[slice, slice],
+    shape: tuple[int, int],
 ) -> Field:
     """A field of `shape` with the movie (T, Y, X) and its weight (Y, X) in `place`."""
     n_frames = len(movie)

@@ -54,7 +54,7 @@ GUIDED = ("bayes", "rl")
 
 QUALITIES = {
     "preview": Schedule(n_sweeps=20, n_burn_in=10),
-    "standard": Schedule(n_sweeps=60, n_burn_in=15, n_chains=2, enough=0.995),
+    "standard": Schedule(n_sweeps=50, n_burn_in=15, n_chains=2, enough=0.995),
     "best": Schedule(n_sweeps=120, n_burn_in=20, n_chains=4, enough=0.998),
 }
 """The most sweeps, and the agreement of the chains at which fewer are made (docs/inference.md)."""

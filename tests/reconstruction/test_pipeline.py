@@ -18,6 +18,7 @@ from dlbi.learning.network import load_network
 from dlbi.learning.symmetry import SYMMETRIES, apply_image
 from dlbi.reconstruction import METHODS, pipeline, reconstruct, reconstructor, sampling, threeb
 from dlbi.reconstruction.measurement import measure, without_margin
+from dlbi.reconstruction.pipeline import PREVIEW
 from dlbi.simulation.movie import simulate
 from dlbi.simulation.presets import custom
 from dlbi.simulation.structures import draw
@@ -357,6 +358,8 @@ def test_progress_counts_to_its_end(movie, method, stages, copying):
         movie, method, model=copying,
         progress=lambda stage, done, total: seen.setdefault(stage, []).append((done, total)),
     )  # fmt: skip
+    if "sampling" in stages:
+        assert seen.pop(PREVIEW) == [(0, 0)]
     for steps in seen.values():
         done, total = zip(*steps, strict=True)
         assert list(done) == list(range(1, total[0] + 1))

@@ -135,6 +135,17 @@ def test_chains_are_joined_and_their_agreement_is_told(scene, whole, monkeypatch
         run(scene, schedule=replace(SHORT, n_chains=2))
 
 
+def test_the_record_tells_how_long_it_sampled_and_why_it_ended(scene, whole):
+    told = {"n_sweeps_done": 12, "n_sweeps_most": 12, "stopped_because": "the most of this quality"}
+    assert whole.record["sampling"] == told
+    looks = []
+    early = Schedule(n_sweeps=40, n_burn_in=8, n_chains=2, enough=0.0)
+    stopped = run(scene, schedule=early, on_preview=lambda: looks.append(1))
+    told = {"n_sweeps_done": 20, "n_sweeps_most": 40, "stopped_because": "the chains agree"}
+    assert stopped.record["sampling"] == told
+    assert looks == [1]
+
+
 def test_a_tile_without_light_is_left_out(movie, monkeypatch):
     frames = np.asarray(movie.stack.data)
     masked = np.concatenate([frames, np.zeros_like(frames)], axis=2)

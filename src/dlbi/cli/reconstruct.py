@@ -218,6 +218,12 @@ def reconstruct(
         )
     if "psf" in sr.provenance:
         print(_describe_psf(sr.provenance["psf"]))
+    if "sampling" in sr.provenance:
+        done = sr.provenance["sampling"]
+        print(
+            f"{done['n_sweeps_done']} of at most {done['n_sweeps_most']} sweeps: "
+            f"{done['stopped_because']}"
+        )
     if "r_hat_median" in sr.provenance:
         print(
             f"agreement of the chains: R-hat {sr.provenance['r_hat_median']:.2f} (median), "

@@ -54,9 +54,10 @@ GUIDED = ("bayes", "rl")
 
 QUALITIES = {
     "preview": Schedule(n_sweeps=20, n_burn_in=10),
-    "standard": Schedule(n_sweeps=40, n_burn_in=15, n_chains=2),
-    "best": Schedule(n_sweeps=60, n_burn_in=20, n_chains=4),
+    "standard": Schedule(n_sweeps=50, n_burn_in=15, n_chains=2, enough=0.995),
+    "best": Schedule(n_sweeps=120, n_burn_in=20, n_chains=4, enough=0.998),
 }
+"""The most sweeps, and the agreement of the chains at which fewer are made (docs/inference.md)."""
 
 GUIDED_ITERATIONS = 20
 """Richardson–Lucy steps from the network's image: they bring in light that it missed. More of them
@@ -67,6 +68,9 @@ FUSION_BANDWIDTH_PX, FUSION_WEIGHT = 2.0, 0.75
 weight of the sampled one (docs/training.md)."""
 
 MIN_SIDE_PX = 8
+
+PREVIEW = "first useful preview"
+"""Milestone that is reported when the sampler has seen the whole field often enough to look at."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the stage, the steps done and the steps in all."""
@@ -127,7 +131,7 @@ def reconstruct(
     n_workers : int
         Threads of the network and the sampler.
     progress : callable, optional
-        Called with (stage, done, total).
+        Called with (stage, done, total); a milestone (`PREVIEW`) has none.
 
     Returns
     -------
@@ -280,6 +284,7 @@ def _refined(
         movie, density, projection,
         schedule=schedule, seed=record["seed"], n_workers=n_workers,
         known=given.blinking, progress=partial(report, "sampling"),
+        on_preview=partial(report, PREVIEW, 0, 0),
     )  # fmt: skip
     record |= sampled.record | {
         "schedule": asdict(schedule),

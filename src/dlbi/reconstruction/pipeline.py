@@ -22,9 +22,10 @@ from dlbi.core.rng import RngLike, root_seed
 from dlbi.core.scope import Scope
 from dlbi.forward import Projection
 from dlbi.inference.classical import mean_image, sofi2
-from dlbi.inference.fusion import product_of_experts, same_relative_std, std_of_experts
+from dlbi.inference.fusion import product_of_experts
 from dlbi.inference.refinement import STARTS, Schedule
 from dlbi.inference.significance import light_z, p_dark, shows_light
+from dlbi.inference.uncertainty import image_std
 from dlbi.learning.network import UPSCALING as NETWORK_UPSCALING
 from dlbi.learning.network import Network, load_network
 from dlbi.learning.passes import MIN_SIDE_PX as NETWORK_SIDE_PX
@@ -40,7 +41,13 @@ from dlbi.reconstruction.measurement import (
     with_margin,
     without_margin,
 )
-from dlbi.reconstruction.prior import disagreement, look, report_disagreement
+from dlbi.reconstruction.prior import (
+    STRAY_SHARE,
+    disagreement,
+    led_back,
+    look,
+    report_disagreement,
+)
 from dlbi.reconstruction.sampling import sample
 from dlbi.reconstruction.scoping import Given, given_by
 
@@ -59,8 +66,8 @@ QUALITIES = {
 }
 
 GUIDED_ITERATIONS = 20
-"""Richardson–Lucy steps from the network's image: they bring in light that it missed. More of them
-make the guide noisier again and the result worse (docs/training.md)."""
+"""Richardson–Lucy steps from a guide, the network's image or the user's: they bring in light that it
+missed. More of them make it noisier again and the result worse (docs/training.md)."""
 
 FUSION_BANDWIDTH_PX, FUSION_WEIGHT = 2.0, 0.75
 """Fine pixels over which sampled and network's image are compared where they are joined, and the
@@ -123,8 +130,8 @@ def reconstruct(
     Returns
     -------
     Reconstruction
-        `std` and `p_value` from `dlbi`, `network` and `bayes`; `emitters` from `dlbi` and `bayes`;
-        `std` and `emitters` from `3b`.
+        `std` and `p_value` from `dlbi`, `network` and `bayes`; `occupancy` and `emitters` from
+        `dlbi` and `bayes`; `std` and `emitters` from `3b`.
 
     Raises
     ------
@@ -171,8 +178,11 @@ def reconstruct(
         )  # fmt: skip
     projection = projection_of(stack, psf, upscaling)
     first = None if guide is None else with_margin(guide, projection)
-    density = deconvolve(movie, projection, start=first, progress=partial(report, "guide"))
-    record |= {"guided": guide is not None, "rl_iterations": RL_ITERATIONS}
+    n_steps = RL_ITERATIONS if guide is None else GUIDED_ITERATIONS
+    density = deconvolve(
+        movie, projection, start=first, n_iterations=n_steps, progress=partial(report, "guide")
+    )
+    record |= {"guided": guide is not None, "rl_iterations": n_steps}
     if method == "rl":
         image = without_margin(density, projection)
         return Reconstruction(image, fine, background=movie.background.haze, provenance=record)
@@ -242,19 +252,23 @@ def _refined(
     record |= sampled.record | {"schedule": asdict(schedule)}
     if prior is None:
         image = product_of_experts(sampled.density, without_margin(density, projection))
-        std = same_relative_std(sampled.std, sampled.density, image)
+        std = image_std(image, sampled.std)
+        p_value = np.maximum(1.0 - sampled.occupancy, dark)
     else:
         image = product_of_experts(
             sampled.density, prior.mean, weight=FUSION_WEIGHT, bandwidth_px=FUSION_BANDWIDTH_PX
         )
-        std = std_of_experts(
-            sampled.std, prior.std, sampled.density, prior.mean, weight=FUSION_WEIGHT
+        if record["network"]["share_in_disagreement"] > STRAY_SHARE:
+            image = led_back(image, movie, projection, progress=partial(report, "leading back"))
+            record["led_back"] = True
+        std = image_std(
+            image, sampled.std, expected=prior.std, disagreement=sampled.density - prior.mean
         )
-    p_value = None if prior is None else prior.p_value
+        p_value = prior.p_value
     return Reconstruction(
-        image, projection.camera.refine(record["upscaling"]), std=std,
-        p_value=np.maximum(sampled.p_empty, dark) if p_value is None else p_value,
-        emitters=sampled.emitters, background=movie.background.haze, provenance=record,
+        image, projection.camera.refine(record["upscaling"]), std=std, p_value=p_value,
+        occupancy=sampled.occupancy, emitters=sampled.emitters,
+        background=movie.background.haze, provenance=record,
     )  # fmt: skip
 
 
@@ -267,7 +281,7 @@ def _empty(movie: Movie, fine: PixelGrid, record: dict[str, Any]) -> Reconstruct
     )
     nothing = np.zeros(fine.shape, np.float32)
     return Reconstruction(
-        nothing, fine, std=nothing, p_value=np.ones_like(nothing),
+        nothing, fine, std=nothing, p_value=np.ones_like(nothing), occupancy=nothing,
         emitters=Emitters(np.zeros(0), np.zeros(0)), background=movie.background.haze,
         provenance=record,
     )  # fmt: skip

@@ -10,10 +10,17 @@ import numpy as np
 
 from dlbi.core.errors import DlbiWarning
 from dlbi.core.images import FloatImage
+from dlbi.evaluation.squirrel import temporal_variance
 from dlbi.forward import Projection
 from dlbi.learning.network import Network
 from dlbi.learning.prediction import Prediction, out_of_range, predict, predict_frames
-from dlbi.reconstruction.measurement import Movie, observed, with_margin
+from dlbi.reconstruction.measurement import (
+    Movie,
+    deconvolve,
+    observed,
+    with_margin,
+    without_margin,
+)
 
 DISAGREEMENT = 5.0
 """Standard errors of the mean image by which the network's image may miss a pixel."""
@@ -23,6 +30,12 @@ MODEL_ERROR = 0.05
 
 LARGE_SHARE = 0.10
 """Share of the field in disagreement from which on the user is told."""
+
+STRAY_SHARE = 0.25
+"""Share of the field in disagreement from which on the result is led back to the mean image."""
+
+LEADING_STEPS = 20
+"""Damped Richardson–Lucy steps that do so."""
 
 
 def look(
@@ -117,6 +130,37 @@ def report_disagreement(z: FloatImage) -> dict[str, float]:
             stacklevel=3,
         )
     return {"share_in_disagreement": share, "rms_z": float(np.sqrt(np.mean(z**2)))}
+
+
+def led_back(
+    image: FloatImage,
+    movie: Movie,
+    projection: Projection,
+    *,
+    progress: Callable[[int, int], None],
+) -> FloatImage:
+    """An image that the network led astray, corrected where it does not explain the mean image.
+
+    Parameters
+    ----------
+    image : ndarray, (Y·f, X·f), counts
+    movie : Movie
+    projection : Projection
+    progress : callable
+        Called with (done, total) steps.
+
+    Notes
+    -----
+    Deconvolution of the mean, damped by its standard error with the blinking in it
+    (`temporal_variance`): what noise or luck may have done stays, so no grain arises.
+    """
+    variance = temporal_variance(movie.stack) / np.float32(movie.stack.n_frames)
+    start = with_margin(image, projection)
+    corrected = deconvolve(
+        movie, projection, start=start, n_iterations=LEADING_STEPS, variance=variance,
+        progress=progress,
+    )  # fmt: skip
+    return without_margin(corrected, projection)
 
 
 def _in_counts(raw: Prediction, movie: Movie) -> Prediction:

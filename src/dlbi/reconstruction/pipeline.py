@@ -66,12 +66,15 @@ QUALITIES = {
 }
 
 GUIDED_ITERATIONS = 20
-"""Richardson–Lucy steps from a guide, the network's image or the user's: they bring in light that it
-missed. More of them make it noisier again and the result worse (docs/training.md)."""
+"""Richardson–Lucy steps from a guide, the network's image or the user's: they bring in light that
+it missed. More of them make it noisier again and the result worse (docs/training.md)."""
 
 FUSION_BANDWIDTH_PX, FUSION_WEIGHT = 2.0, 0.75
 """Fine pixels over which sampled and network's image are compared where they are joined, and the
 weight of the sampled one (docs/training.md)."""
+
+GUIDE_BANDWIDTH_PX = 3.0
+"""The same for `bayes` under a guide of the user, at equal weights (docs/uncertainty.md)."""
 
 MIN_SIDE_PX = 8
 
@@ -251,7 +254,9 @@ def _refined(
     )  # fmt: skip
     record |= sampled.record | {"schedule": asdict(schedule)}
     if prior is None:
-        image = product_of_experts(sampled.density, without_margin(density, projection))
+        bandwidth_px = GUIDE_BANDWIDTH_PX if record["guided"] else 0.0
+        guide = without_margin(density, projection)
+        image = product_of_experts(sampled.density, guide, bandwidth_px=bandwidth_px)
         std = image_std(image, sampled.std)
         p_value = np.maximum(1.0 - sampled.occupancy, dark)
     else:

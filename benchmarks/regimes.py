@@ -42,6 +42,7 @@ from dlbi.simulation.structures import draw
 
 FIELD_PX, UPSCALING, PIXEL_NM = 60, 8, 160.0
 NOISE, ON_FRACTION = 10.0, 0.2785
+REGIMES = ("R", "H", "B", "S")
 FAMILIES = ("filaments", "er", "mesh")
 """Structures of line-like density, one for each seed in turn."""
 SEEDS = (57_001, 57_002, 57_003)
@@ -124,7 +125,7 @@ def scores(image: Reconstruction, movie: SimulatedMovie) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--regimes", nargs="+", default=list("RHBS"))
+    parser.add_argument("--regimes", nargs="+", default=list(REGIMES))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

@@ -99,7 +99,9 @@ def richardson_lucy(
 
 def _damping(misfit: FloatImage, variance: FloatImage) -> FloatImage:
     """Share of a misfit that is corrected: 1 beyond `DAMPING_SIGMA`, falling to 0 at none."""
-    u = np.minimum(misfit**2 / np.maximum(np.float32(DAMPING_SIGMA**2) * variance, _TINY), 1.0)
+    limit = DAMPING_SIGMA * np.sqrt(variance)
+    size = np.abs(misfit)
+    u = (size / np.maximum(np.maximum(limit, size), _TINY)) ** 2
     return np.asarray(u * (2.0 - u), np.float32)
 
 

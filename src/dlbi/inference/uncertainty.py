@@ -125,7 +125,7 @@ def with_p_real(
         np.clip(np.rint(p), 0, n - 1).astype(np.int64)
         for p, n in zip(grid.to_px(emitters.y_nm, emitters.x_nm), grid.shape, strict=True)
     )
-    p_real = p_occupied[rows, columns]
+    p_real = p_occupied[rows, columns].astype(np.float64)
     if identifiable:
-        p_real = expit(ALONE_LOG_ODDS + ALONE_SHARE * logit(p_real.astype(np.float64)))
+        p_real = expit(ALONE_LOG_ODDS + ALONE_SHARE * logit(p_real))
     return replace(emitters, p_real=np.asarray(p_real, np.float32))

@@ -258,7 +258,6 @@ def _refined(
         guide = without_margin(density, projection)
         image = product_of_experts(sampled.density, guide, bandwidth_px=bandwidth_px)
         std = image_std(image, sampled.std)
-        p_value = np.maximum(1.0 - sampled.occupancy, dark)
     else:
         image = product_of_experts(
             sampled.density, prior.mean, weight=FUSION_WEIGHT, bandwidth_px=FUSION_BANDWIDTH_PX
@@ -269,7 +268,9 @@ def _refined(
         std = image_std(
             image, sampled.std, expected=prior.std, disagreement=sampled.density - prior.mean
         )
-        p_value = prior.p_value
+    p_value = None if prior is None else prior.p_value
+    if p_value is None:
+        p_value = np.maximum(1.0 - sampled.occupancy, dark)
     return Reconstruction(
         image, projection.camera.refine(record["upscaling"]), std=std, p_value=p_value,
         occupancy=sampled.occupancy, emitters=sampled.emitters,

@@ -21,6 +21,7 @@ from dlbi.reconstruction.prior import (
     LARGE_SHARE,
     MODEL_ERROR,
     disagreement,
+    is_astray,
     led_back,
     look,
     report_disagreement,
@@ -244,3 +245,13 @@ def test_an_image_that_lacks_structure_is_led_back_to_the_mean(drawn):
     assert found.shape == picture.shape
     right = np.s_[:, 110:]
     assert np.corrcoef(found[right].ravel(), erased[right].ravel())[0, 1] > 0.95
+
+
+def test_the_network_is_astray_only_where_fluorophores_explain_the_mean(drawn):
+    picture, make = drawn
+    movie, projection = make(picture, noise=0.005)
+    wrong = np.ascontiguousarray(picture.T)
+    assert is_astray(wrong, picture, movie, projection)
+    assert not is_astray(wrong, wrong, movie, projection)
+    assert not is_astray(picture, picture, movie, projection)
+    assert not is_astray(picture, wrong, movie, projection)

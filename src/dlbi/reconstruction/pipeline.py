@@ -42,8 +42,8 @@ from dlbi.reconstruction.measurement import (
     without_margin,
 )
 from dlbi.reconstruction.prior import (
-    STRAY_SHARE,
     disagreement,
+    is_astray,
     led_back,
     look,
     report_disagreement,
@@ -262,9 +262,9 @@ def _refined(
         image = product_of_experts(
             sampled.density, prior.mean, weight=FUSION_WEIGHT, bandwidth_px=FUSION_BANDWIDTH_PX
         )
-        if record["network"]["share_in_disagreement"] > STRAY_SHARE:
+        record["led_back"] = is_astray(prior.mean, sampled.density, movie, projection)
+        if record["led_back"]:
             image = led_back(image, movie, projection, progress=partial(report, "leading back"))
-            record["led_back"] = True
         std = image_std(
             image, sampled.std, expected=prior.std, disagreement=sampled.density - prior.mean
         )

@@ -31,11 +31,12 @@ MODEL_ERROR = 0.05
 LARGE_SHARE = 0.10
 """Share of the field in disagreement from which on the user is told."""
 
-STRAY_SHARE = 0.25
-"""Share of the field in disagreement from which on the result is led back to the mean image."""
+STRAY_SHARE, EXPLAINED_SHARE = 0.25, 0.05
+"""The network leads astray where its image disagrees with more than the first share of the field
+and the sampled density with less than the second: so light and background are not to blame."""
 
-LEADING_STEPS = 20
-"""Damped Richardson–Lucy steps that do so."""
+LEADING_STEPS = 10
+"""Damped Richardson–Lucy steps that lead a result back."""
 
 
 def look(
@@ -130,6 +131,23 @@ def report_disagreement(z: FloatImage) -> dict[str, float]:
             stacklevel=3,
         )
     return {"share_in_disagreement": share, "rms_z": float(np.sqrt(np.mean(z**2)))}
+
+
+def is_astray(image: FloatImage, sampled: FloatImage, movie: Movie, projection: Projection) -> bool:
+    """Whether fluorophores explain the mean image, but the network's image does not.
+
+    Parameters
+    ----------
+    image, sampled : ndarray, (Y·f, X·f), counts
+        The network's image and the sampled density.
+    movie : Movie
+    projection : Projection
+    """
+    network, fluorophores = (
+        float((np.abs(disagreement(movie, x, projection)) > DISAGREEMENT).mean())
+        for x in (image, sampled)
+    )
+    return network > STRAY_SHARE and fluorophores < EXPLAINED_SHARE
 
 
 def led_back(

@@ -198,7 +198,7 @@ class Reconstruction:
         Small means structure. With a network, the share of empty pixels among all pixels that look
         at least as clear; without, the probability that there is no fluorophore at this pixel.
     occupancy : ndarray or None
-        Probability that the movie holds a fluorophore within 2.5 fine pixels.
+        Probability of a fluorophore in the square of 5×5 fine pixels around each pixel.
     emitters : Emitters or None
     background : ndarray or None
         Smooth light that was left out of `mean`, on the camera grid, counts.

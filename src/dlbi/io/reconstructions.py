@@ -154,7 +154,7 @@ def _write(
             parts[names.occupancy],
             reconstruction.occupancy,
             grid,
-            description="probability of a fluorophore within 2.5 pixels",
+            description="probability of a fluorophore within 5×5 pixels",
         )
     if reconstruction.background is not None:
         camera = grid.coarsen(grid.shape[0] // reconstruction.background.shape[0])

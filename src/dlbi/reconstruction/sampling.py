@@ -51,7 +51,7 @@ class Sampled:
     density, std : ndarray, (Y·f, X·f), counts
         Mean signal of a fine pixel and its deviation over the sweeps.
     occupancy : ndarray, (Y·f, X·f)
-        Probability of a fluorophore within 2.5 fine pixels.
+        Probability of a fluorophore in the square of 5×5 fine pixels around each pixel.
     emitters : Emitters
     record : dict
         Diagnostics for the provenance.
@@ -150,7 +150,7 @@ def _agreement(tiles: list[dict[str, Any]]) -> dict[str, float]:
     if median > LARGE_R_HAT:
         warnings.warn(
             f"the chains of the sampler differ more than each of them tells (R-hat {median:.2f} in "
-            "half of the bright pixels); the standard deviation allows for it, --quality best "
+            "half of the bright pixels); --quality best "
             "samples longer",
             DlbiWarning,
             stacklevel=4,

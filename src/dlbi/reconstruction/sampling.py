@@ -150,8 +150,7 @@ def _agreement(tiles: list[dict[str, Any]]) -> dict[str, float]:
     if median > LARGE_R_HAT:
         warnings.warn(
             f"the chains of the sampler differ more than each of them tells (R-hat {median:.2f} in "
-            "half of the bright pixels); --quality best "
-            "samples longer",
+            "half of the bright pixels); --quality best samples longer",
             DlbiWarning,
             stacklevel=4,
         )

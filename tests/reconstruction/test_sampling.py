@@ -53,12 +53,12 @@ def in_blocks(image):
 
 def test_maps_cover_the_field_with_its_light(scene, whole):
     movie = scene[0]
-    for image in (whole.density, whole.std, whole.p_empty):
+    for image in (whole.density, whole.std, whole.occupancy):
         assert image.shape == (256, 256)
         assert image.dtype == np.float32
         assert np.isfinite(image).all()
         assert image.min() >= 0
-    assert whole.p_empty.max() <= 1
+    assert whole.occupancy.max() < 1
     assert whole.density.sum() == pytest.approx(np.maximum(movie.signal, 0).sum(), rel=0.15)
 
 
@@ -68,12 +68,12 @@ def test_light_is_where_fluorophores_are(movie, whole):
     found = whole.density.reshape(16, 16, 16, 16).sum(axis=(1, 3)).ravel()
     assert np.corrcoef(truth, found)[0, 1] > 0.9
     occupied = movie.truth(8).density > 0
-    assert whole.p_empty[occupied].mean() < whole.p_empty[~occupied].mean()
+    assert whole.occupancy[occupied].mean() > 2 * whole.occupancy[~occupied].mean()
 
 
 def test_the_seed_decides_and_workers_do_not(scene, whole):
     two, other = run(scene, n_workers=2), run(scene, seed=6)
-    for name in ("density", "std", "p_empty"):
+    for name in ("density", "std", "occupancy"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(two, name))
     for a, b in zip(
         whole.emitters.columns().values(), two.emitters.columns().values(), strict=True
@@ -155,7 +155,7 @@ def test_a_tile_without_light_is_left_out(movie, monkeypatch):
     scene[1][:, 8 * (32 + MARGIN_PX) :] = 0.0
     result = run(scene)
     assert result.density[:, 384:].sum() < 1e-3 * result.density.sum()
-    assert (result.p_empty[:, 384:] == 1).all()
+    assert (result.occupancy[:, 384:] == 0).all()
     assert result.density[:, :256].any()
 
 

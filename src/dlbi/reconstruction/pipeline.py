@@ -22,9 +22,10 @@ from dlbi.core.rng import RngLike, root_seed
 from dlbi.core.scope import Scope
 from dlbi.forward import Projection
 from dlbi.inference.classical import mean_image, sofi2
-from dlbi.inference.fusion import product_of_experts, same_relative_std, std_of_experts
+from dlbi.inference.fusion import product_of_experts
 from dlbi.inference.refinement import STARTS, Schedule
 from dlbi.inference.significance import light_z, p_dark, shows_light
+from dlbi.inference.uncertainty import image_std
 from dlbi.learning.network import UPSCALING as NETWORK_UPSCALING
 from dlbi.learning.network import Network, load_network
 from dlbi.learning.passes import MIN_SIDE_PX as NETWORK_SIDE_PX
@@ -39,7 +40,13 @@ from dlbi.reconstruction.measurement import (
     with_margin,
     without_margin,
 )
-from dlbi.reconstruction.prior import disagreement, look, report_disagreement
+from dlbi.reconstruction.prior import (
+    disagreement,
+    is_astray,
+    led_back,
+    look,
+    report_disagreement,
+)
 from dlbi.reconstruction.sampling import sample
 from dlbi.reconstruction.scoping import Given, given_by
 from dlbi.reconstruction.threeb import sample_threeb
@@ -60,12 +67,15 @@ QUALITIES = {
 """The most sweeps, and the agreement of the chains at which fewer are made (docs/inference.md)."""
 
 GUIDED_ITERATIONS = 20
-"""Richardson–Lucy steps from the network's image: they bring in light that it missed. More of them
-make the guide noisier again and the result worse (docs/training.md)."""
+"""Richardson–Lucy steps from a guide, the network's image or the user's: they bring in light that
+it missed. More of them make it noisier again and the result worse (docs/training.md)."""
 
 FUSION_BANDWIDTH_PX, FUSION_WEIGHT = 2.0, 0.75
 """Fine pixels over which sampled and network's image are compared where they are joined, and the
 weight of the sampled one (docs/training.md)."""
+
+GUIDE_BANDWIDTH_PX = 3.0
+"""The same for `bayes` under a guide of the user, at equal weights (docs/uncertainty.md)."""
 
 MIN_SIDE_PX = 8
 
@@ -137,8 +147,8 @@ def reconstruct(
     -------
     Reconstruction
         Mean light of each fine pixel, (Y·upscaling, X·upscaling), in the unit of the movie;
-        `std` and `p_value` from `dlbi`, `network` and `bayes`; `emitters` from `dlbi` and `bayes`;
-        `std` and `emitters` from `3b`.
+        `std` and `p_value` from `dlbi`, `network` and `bayes`; `occupancy` and `emitters` from
+        `dlbi` and `bayes`; `std` and `emitters` from `3b`.
 
     Raises
     ------
@@ -203,8 +213,11 @@ def reconstruct(
         )  # fmt: skip
     projection = projection_of(stack, psf, upscaling)
     first = None if guide is None else with_margin(guide, projection)
-    density = deconvolve(movie, projection, start=first, progress=partial(report, "guide"))
-    record |= {"guided": guide is not None, "rl_iterations": RL_ITERATIONS}
+    n_steps = RL_ITERATIONS if guide is None else GUIDED_ITERATIONS
+    density = deconvolve(
+        movie, projection, start=first, n_iterations=n_steps, progress=partial(report, "guide")
+    )
+    record |= {"guided": guide is not None, "rl_iterations": n_steps}
     if method == "rl":
         image = without_margin(density, projection)
         return Reconstruction(image, fine, background=movie.background.haze, provenance=record)
@@ -291,20 +304,27 @@ def _refined(
         "guide_iterations": None if prior is None else guide_iterations,
     }
     if prior is None:
-        image = product_of_experts(sampled.density, without_margin(density, projection))
-        std = same_relative_std(sampled.std, sampled.density, image)
+        bandwidth_px = GUIDE_BANDWIDTH_PX if record["guided"] else 0.0
+        guide = without_margin(density, projection)
+        image = product_of_experts(sampled.density, guide, bandwidth_px=bandwidth_px)
+        std = image_std(image, sampled.std)
     else:
         image = product_of_experts(
             sampled.density, prior.mean, weight=FUSION_WEIGHT, bandwidth_px=FUSION_BANDWIDTH_PX
         )
-        std = std_of_experts(
-            sampled.std, prior.std, sampled.density, prior.mean, weight=FUSION_WEIGHT
+        record["led_back"] = is_astray(prior.mean, sampled.density, movie, projection)
+        if record["led_back"]:
+            image = led_back(image, movie, projection, progress=partial(report, "leading back"))
+        std = image_std(
+            image, sampled.std, expected=prior.std, disagreement=sampled.density - prior.mean
         )
     p_value = None if prior is None else prior.p_value
+    if p_value is None:
+        p_value = np.maximum(1.0 - sampled.occupancy, dark)
     return Reconstruction(
-        image, projection.camera.refine(record["upscaling"]), std=std,
-        p_value=np.maximum(sampled.p_empty, dark) if p_value is None else p_value,
-        emitters=sampled.emitters, background=movie.background.haze, provenance=record,
+        image, projection.camera.refine(record["upscaling"]), std=std, p_value=p_value,
+        occupancy=sampled.occupancy, emitters=sampled.emitters,
+        background=movie.background.haze, provenance=record,
     )  # fmt: skip
 
 
@@ -317,7 +337,7 @@ def _empty(movie: Movie, fine: PixelGrid, record: dict[str, Any]) -> Reconstruct
     )
     nothing = np.zeros(fine.shape, np.float32)
     return Reconstruction(
-        nothing, fine, std=nothing, p_value=np.ones_like(nothing),
+        nothing, fine, std=nothing, p_value=np.ones_like(nothing), occupancy=nothing,
         emitters=Emitters(np.zeros(0), np.zeros(0)), background=movie.background.haze,
         provenance=record,
     )  # fmt: skip

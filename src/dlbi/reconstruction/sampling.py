@@ -22,6 +22,7 @@ from dlbi.inference.chains import run_chains
 from dlbi.inference.fusion import density_bandwidth
 from dlbi.inference.moments import blinking_moments
 from dlbi.inference.refinement import MarkovChain, Schedule
+from dlbi.inference.uncertainty import occupancy, with_p_real
 from dlbi.reconstruction.measurement import MARGIN_PX, Movie
 from dlbi.tiling import Region, plan, scale
 
@@ -50,8 +51,8 @@ class Sampled:
     ----------
     density, std : ndarray, (Y·f, X·f), counts
         Mean signal of a fine pixel and its deviation over the sweeps.
-    p_empty : ndarray, (Y·f, X·f)
-        Share of the sweeps without a fluorophore.
+    occupancy : ndarray, (Y·f, X·f)
+        Probability of a fluorophore in the square of 5×5 fine pixels around each pixel.
     emitters : Emitters
     record : dict
         Diagnostics for the provenance.
@@ -59,7 +60,7 @@ class Sampled:
 
     density: FloatImage
     std: FloatImage
-    p_empty: FloatImage
+    occupancy: FloatImage
     emitters: Emitters
     record: dict[str, Any]
 
@@ -100,7 +101,7 @@ def sample(
     light_cv = LIGHT_CV if known.light_cv is None else known.light_cv
     moments = blinking_moments(movie.stack, guide, projection, light_cv=light_cv)
     density, std = np.zeros(fine.shape, np.float32), np.zeros(fine.shape, np.float32)
-    p_empty = np.ones(fine.shape, np.float32)
+    occupied = np.zeros(fine.shape, np.float32)
     max_px = MAX_TILE_VOXELS // (movie.stack.n_frames * schedule.n_chains)
     tiles = plan(camera.shape, max_px=max_px, halo_px=TILE_HALO_PX)
     tables, diagnostics = [], []
@@ -119,14 +120,18 @@ def sample(
             progress=partial(_report_tile, progress, n, len(tiles)),
             on_preview=on_preview if n == len(tiles) - 1 else None,
         )  # fmt: skip
+        found = occupancy(result.p_empty)
+        identifiable = all(c["identifiable"] for c in result.diagnostics["chains"])
         core, inner = scale(tile.core, f), scale(tile.inner, f)
         for whole, part in (
             (density, result.density),
             (std, result.std),
-            (p_empty, result.p_empty),
+            (occupied, found),
         ):
             whole[core] = part[inner]
-        tables.append(result.emitters.within(camera.crop_region(tile.core)))
+        own = result.emitters.within(camera.crop_region(tile.core))
+        outer = camera.crop_region(tile.outer).refine(f)
+        tables.append(with_p_real(own, found, outer, identifiable=identifiable))
         diagnostics.append(result.diagnostics)
     emitters = Emitters.concatenate(tables)
     bandwidth = density_bandwidth(emitters, fine.pixel_size_nm)
@@ -135,9 +140,10 @@ def sample(
         "bandwidth_px": bandwidth,
         "sampling": _stopping(diagnostics, schedule),
         "blinking_moments": moments._asdict(),
+        "emitters_identifiable": all(c["identifiable"] for t in diagnostics for c in t["chains"]),
         "tiles": diagnostics,
     } | _agreement(diagnostics)
-    return Sampled(density, std, p_empty, emitters, record)
+    return Sampled(density, std, occupied, emitters, record)
 
 
 def _stopping(tiles: list[dict[str, Any]], schedule: Schedule) -> dict[str, Any]:
@@ -159,8 +165,7 @@ def _agreement(tiles: list[dict[str, Any]]) -> dict[str, float]:
     if median > LARGE_R_HAT:
         warnings.warn(
             f"the chains of the sampler differ more than each of them tells (R-hat {median:.2f} in "
-            "half of the bright pixels); the standard deviation allows for it, --quality best "
-            "samples longer",
+            "half of the bright pixels); --quality best samples longer",
             DlbiWarning,
             stacklevel=4,
         )

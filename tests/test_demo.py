@@ -45,7 +45,7 @@ def test_all_files_are_there(finished):
         "movie.emitters.csv", "movie.provenance.json", "scores.json", "panel.png", *images,
         *(f"{method}.{name}" for method in demo.METHODS for name in siblings),
         *(f"{method}.{name}" for method in ("network", "dlbi") for name in uncertain),
-        "dlbi.emitters.csv", "dlbi.report.html",
+        "dlbi.emitters.csv", "dlbi.occupancy.ome.tif", "dlbi.report.html",
     }  # fmt: skip
     movie = load_stack(folder / "movie.ome.tif")
     for name in [*images, "movie.truth.tif"]:

@@ -17,6 +17,7 @@ from dlbi.figures import (
     draw_map,
     draw_panel,
     intensity_limits,
+    overlay,
     panel,
     scale_bar_nm,
 )
@@ -109,6 +110,42 @@ def test_intensity_limits_are_the_percentiles_the_caption_names():
     assert drawn.get_clim() == tuple(np.percentile(image, LIMIT_PERCENTILES))
     (caption,) = figure.texts
     assert caption.get_text().startswith("Actin. Intensity limits: percentiles 0.1 and 99.8")
+
+
+def test_an_empty_place_ends_a_row():
+    figure = draw_panel([picture("a"), None, picture("b"), picture("c")], n_columns=2)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    corners = np.array([(axes.get_position().x0, axes.get_position().y0) for axes in figure.axes])
+    assert titles == ["a", "b", "c"]
+    assert corners[0, 0] == corners[1, 0]
+    assert corners[0, 1] > corners[1, 1] == corners[2, 1]
+    with pytest.raises(InputError, match="at least one picture"):
+        draw_panel([None])
+
+
+def test_an_overlay_is_magenta_where_the_first_and_green_where_the_second_is_bright():
+    first, second = np.zeros((2, 2)), np.zeros((2, 2))
+    first[0] = 7.0
+    second[:, 0] = 0.1
+    colours = overlay(first, second)
+    assert colours[0, 1].tolist() == pytest.approx([1, 0, 1])
+    assert colours[1, 0].tolist() == pytest.approx([0, 1, 0])
+    assert colours[0, 0].tolist() == pytest.approx([1, 1, 1])
+    assert colours[1, 1].tolist() == pytest.approx([0, 0, 0])
+    with pytest.raises(ShapeError, match="cannot be overlaid"):
+        overlay(first, np.zeros((3, 2)))
+
+
+def test_colours_are_shown_as_they_are():
+    colours = np.random.default_rng(3).random((*CAMERA.shape, 3))
+    figure = draw_panel([Picture("two channels", colours, CAMERA)])
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), colours)
+
+
+def test_pictures_may_share_their_limits():
+    shared = Picture("error", np.arange(192.0).reshape(CAMERA.shape), CAMERA, limits=(0.0, 500.0))
+    (drawn,) = draw_panel([shared]).axes[0].images
+    assert drawn.get_clim() == (0.0, 500.0)
 
 
 def test_a_few_points_are_shown_up_to_their_maximum():

@@ -192,8 +192,7 @@ def _reconstructions(
     with warnings.catch_warnings():
         warnings.simplefilter("default", DlbiWarning)
         return {
-            method: _reconstruct(movie, path, method, seed, progress=progress)
-            for method in METHODS
+            method: _reconstruct(movie, path, method, seed, progress=progress) for method in METHODS
         }
 
 

@@ -46,21 +46,25 @@ class Picture:
     Parameters
     ----------
     title : str
-    image : ndarray, (Y, X)
+    image : ndarray, (Y, X) or (Y, X, 3)
+        Intensities, or colours in 0 … 1, which are shown as they are.
     grid : PixelGrid
         Sets the physical size: all pictures of a panel share one scale.
     colour_map : str
         A perceptually uniform map of matplotlib.
+    limits : tuple of float, optional
+        Intensities shown as the darkest and the brightest colour; `intensity_limits` if not given.
     """
 
     title: str
     image: NDArray[np.floating]
     grid: PixelGrid
     colour_map: str = "inferno"
+    limits: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Validate shape and values."""
-        if self.image.shape != self.grid.shape:
+        if self.image.shape not in (self.grid.shape, (*self.grid.shape, 3)):
             raise ShapeError(
                 f"picture '{self.title}' is {self.image.shape} but its grid is {self.grid.shape}"
             )
@@ -69,7 +73,7 @@ class Picture:
 
 
 def panel(
-    pictures: Sequence[Picture],
+    pictures: Sequence[Picture | None],
     path: str | Path,
     *,
     n_columns: int = 4,
@@ -80,7 +84,8 @@ def panel(
 
     Parameters
     ----------
-    pictures : sequence of Picture
+    pictures : sequence of Picture or None
+        None leaves a place empty at the end of a row.
     path : path
         Complete as soon as it exists.
     n_columns : int
@@ -97,11 +102,29 @@ def panel(
     OutputError
         If the file cannot be written.
     """
-    _write(draw_panel(pictures, n_columns=n_columns, caption=caption), Path(path), dpi)
+    save_figure(draw_panel(pictures, n_columns=n_columns, caption=caption), path, dpi=dpi)
+
+
+def save_figure(figure: Figure, path: str | Path, *, dpi: int = 300) -> None:
+    """Write a figure as a PNG, replacing an older one.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    target = Path(path)
+    part = target.with_name(target.name + ".part")
+    try:
+        figure.savefig(part, format="png", dpi=dpi)
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"cannot write the picture {target}: {error.strerror}") from error
 
 
 def draw_panel(
-    pictures: Sequence[Picture], *, n_columns: int = 4, caption: str | None = None
+    pictures: Sequence[Picture | None], *, n_columns: int = 4, caption: str | None = None
 ) -> Figure:
     """The figure that `panel` writes.
 
@@ -110,18 +133,21 @@ def draw_panel(
     InputError
         If there is no picture or no column.
     """
-    if not pictures or n_columns < 1:
+    n_pictures = sum(picture is not None for picture in pictures)
+    if not n_pictures or n_columns < 1:
         raise InputError(
-            f"a panel needs at least one picture and one column, got {len(pictures)} pictures "
+            f"a panel needs at least one picture and one column, got {n_pictures} pictures "
             f"in {n_columns} columns"
         )
-    rows = [pictures[i : i + n_columns] for i in range(0, len(pictures), n_columns)]
+    places = [pictures[i : i + n_columns] for i in range(0, len(pictures), n_columns)]
+    kept = ([picture for picture in row if picture is not None] for row in places)
+    rows = [row for row in kept if row]
     inch_per_nm = _inch_per_nm(rows)
     heights = [max(p.grid.extent_nm[0] for p in row) * inch_per_nm + TITLE_IN for row in rows]
     page_height = sum(heights) + GAP_IN * len(rows) + CAPTION_IN
     figure = Figure(figsize=(PAGE_WIDTH_IN, page_height), facecolor="white")
     FigureCanvasAgg(figure)
-    bar_nm = scale_bar_nm(min(p.grid.extent_nm[1] for p in pictures))
+    bar_nm = scale_bar_nm(min(p.grid.extent_nm[1] for row in rows for p in row))
     top = page_height
     for row, height in zip(rows, heights, strict=True):
         _draw_row(figure, row, top - TITLE_IN, inch_per_nm, bar_nm)
@@ -186,17 +212,28 @@ def draw_map(
     bar = figure.colorbar(picture, ax=axes)
     bar.set_label(unit, fontsize=FONT_PT)
     bar.ax.tick_params(labelsize=FONT_PT - 1.0)
-    _write(figure, Path(path), dpi)
+    save_figure(figure, path, dpi=dpi)
 
 
-def _write(figure: Figure, target: Path, dpi: int) -> None:
-    part = target.with_name(target.name + ".part")
-    try:
-        figure.savefig(part, format="png", dpi=dpi)
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"cannot write the picture {target}: {error.strerror}") from error
+def overlay(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Two images of one shape (Y, X) in magenta and green, colours in 0 … 1, (Y, X, 3).
+
+    Each is scaled to its `intensity_limits`. White is where both are bright; readers who cannot
+    tell red from green see the two apart.
+
+    Raises
+    ------
+    ShapeError
+        If the images differ in shape.
+    """
+    if first.shape != second.shape:
+        raise ShapeError(f"images of {first.shape} and {second.shape} cannot be overlaid")
+    levels = []
+    for image in (first, second):
+        low, high = intensity_limits(image)
+        levels.append(np.clip((image - low) / max(high - low, 1e-30), 0.0, 1.0))
+    magenta, green = levels
+    return np.stack([magenta, green, magenta], axis=-1)
 
 
 def intensity_limits(image: NDArray[np.floating]) -> tuple[float, float]:
@@ -254,7 +291,7 @@ def _draw_caption(figure: Figure, caption: str | None) -> None:
 
 def _draw_picture(axes: Axes, picture: Picture) -> None:
     height, width = picture.grid.extent_nm
-    low, high = intensity_limits(picture.image)
+    low, high = picture.limits or intensity_limits(picture.image)
     axes.imshow(
         picture.image,
         cmap=picture.colour_map,

@@ -38,6 +38,10 @@ CONTRACT = {
         "SR.tif", "--truth", "--movie", "--half", "--psf-fwhm", "--pixel-size", "--error-map",
         "--resolution-map", "--json",
     ],
+    "bench": [
+        "--out", "--experiment", "--quick", "--ablations", "--movie", "--channels", "--pixel-size",
+        "--psf-fwhm", "--roi", "--threeb", "--seed", "--workers", "--resume", "--list",
+    ],
     "doctor": [],
 }  # fmt: skip
 
@@ -97,7 +101,7 @@ HEAVY = {
 def test_help_needs_none_of_the_heavy_modules():
     code = (
         "import sys; from dlbi.cli import main; main(['reconstruct', '--help']); "
-        "main(['train', '--help']); main(['calibrate', '--help']); "
+        "main(['train', '--help']); main(['calibrate', '--help']); main(['bench', '--help']); "
         "print(*sys.modules, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

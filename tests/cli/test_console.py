@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 
@@ -25,6 +26,16 @@ def test_plain_progress_is_a_line_for_each_stage_and_every_ten_seconds(capsys):
     for stage, done in (("a", 1), ("a", 2), ("a", 3), ("a", 4), ("b", 4)):
         report(stage, done, 4)
     assert capsys.readouterr().out.splitlines() == ["a: 3 of 4", "a: 4 of 4", "b: 4 of 4"]
+
+
+def test_a_milestone_is_told_with_its_time(monkeypatch, capsys):
+    seconds = iter([2.0, 5.5])
+    PlainProgress(clock=lambda: next(seconds))("first look", 0, 0)
+    assert capsys.readouterr().out == "first look after 3.5 s\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with progress_report() as report:
+        report("first look", 0, 0)
+    assert re.search(r"first look after \d+\.\d s", capsys.readouterr().out)
 
 
 def test_progress_on_a_terminal_is_a_bar(monkeypatch, capsys):

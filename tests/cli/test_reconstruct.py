@@ -62,7 +62,7 @@ def test_reconstruction_is_written_with_its_siblings(reconstructed):
     if method != "rl":
         siblings |= {"sr.std.ome.tif", "sr.p_value.ome.tif"}
     if method in ("bayes", "dlbi"):
-        siblings |= {"sr.emitters.csv"}
+        siblings |= {"sr.emitters.csv", "sr.occupancy.ome.tif"}
     assert {p.name for p in out.parent.iterdir()} == siblings
     _, grid = load_grid_image(out)
     assert grid == PixelGrid((192, 192), 20.0)

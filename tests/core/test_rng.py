@@ -147,12 +147,24 @@ def test_filled_uniforms_are_the_two_halves_of_each_word(n):
     np.testing.assert_array_equal(filled_uniforms(np.uint64(21), n), expected[:n])
 
 
-def test_filled_normals_are_the_inverse_law_of_the_uniforms():
-    bits = np.empty(N, np.int32)
-    normals = np.empty(N, np.float32)
-    fill_normal(np.uint64(33), np.empty(N), bits, bits.view(np.float32), normals)
-    expected = ndtri(filled_uniforms(np.uint64(33), N))
-    assert np.abs(expected).max() > 4.0
-    np.testing.assert_allclose(normals, expected, rtol=2e-6, atol=1e-7)
+@pytest.mark.parametrize("n", [1, 2, 7, N])
+def test_filled_normals_are_the_inverse_law_of_uniforms_of_23_bits(n):
+    words = np.empty((n + 1) // 2, np.uint64)
+    bits, floats = (words.view(kind)[:n] for kind in (np.int32, np.float32))
+    x, normals = np.empty((2, n), np.float32)
+    fill_normal(np.uint64(33), words, bits, floats, x, normals)
+    drawn = np.empty_like(words)
+    draw_bits(np.uint64(33), drawn)
+    low = drawn.view(np.uint32)[:n] & 0x7FFFFF
+    expected = ndtri((low + 0.5) * 2.0**-23)
+    np.testing.assert_allclose(normals, expected, rtol=2e-6, atol=2e-7)
+
+
+def test_filled_normals_are_normal_and_independent():
+    words = np.empty(N // 2, np.uint64)
+    bits, floats = words.view(np.int32), words.view(np.float32)
+    x, normals = np.empty((2, N), np.float32)
+    fill_normal(np.uint64(33), words, bits, floats, x, normals)
+    assert np.abs(normals).max() > 4.0
     assert kstest(normals, "norm").pvalue > 1e-4
     assert abs(lag_z(normals, 1)) < 4.5

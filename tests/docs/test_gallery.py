@@ -64,8 +64,8 @@ def own_microscope(names):
 def save_and_open(names):
     assert {path.name for path in names["written"]} == {
         f"cell-sr.{part}" for part in (
-            "ome.tif", "std.ome.tif", "p_value.ome.tif", "background.ome.tif", "emitters.csv",
-            "provenance.json",
+            "ome.tif", "std.ome.tif", "p_value.ome.tif", "occupancy.ome.tif", "background.ome.tif",
+            "emitters.csv", "provenance.json",
         )
     }  # fmt: skip
     assert names["image"].shape == (256, 256)

@@ -9,7 +9,12 @@ from dlbi.core.errors import InputError, ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.optics import GaussianPSF
 from dlbi.forward import Projection
-from dlbi.inference.deconvolution import MARGIN_SENSITIVITY, START_FLOOR, richardson_lucy
+from dlbi.inference.deconvolution import (
+    DAMPING_SIGMA,
+    MARGIN_SENSITIVITY,
+    START_FLOOR,
+    richardson_lucy,
+)
 
 SIDE, FACTOR, MARGIN_PX = 12, 4, 4
 CAMERA = PixelGrid((SIDE, SIDE + 1), 160.0)
@@ -170,3 +175,39 @@ def test_empty_and_misshapen_guides_are_refused():
         richardson_lucy(
             random_mean(), NO_BACKGROUND, TIGHT, n_iterations=1, start=random_guide(WIDE)
         )
+
+
+def test_damped_steps_equal_the_dense_formula():
+    mean, guide = random_mean(), random_guide(WIDE)
+    variance = np.random.default_rng(5).uniform(20.0, 900.0, CAMERA.shape).astype(np.float32)
+    found = richardson_lucy(
+        mean, NO_BACKGROUND, WIDE, n_iterations=3, start=guide, variance=variance
+    )
+    h = dense(WIDE)
+    sensitivity = h.sum(axis=0)
+    seen = sensitivity >= MARGIN_SENSITIVITY
+    x = (guide + START_FLOOR * guide.mean()).ravel().astype(float)
+    x = np.where(seen, x * mean.sum() / (x * sensitivity).sum(), 0.0)
+    for _ in range(3):
+        expected = h @ x
+        misfit = mean.ravel() - expected
+        u = np.minimum(misfit**2 / (DAMPING_SIGMA**2 * variance.ravel()), 1.0)
+        ratio = 1.0 + u * (2.0 - u) * misfit / expected
+        x = np.where(seen, x * (h.T @ ratio) / sensitivity, 0.0)
+    assert u.min() < 0.1 < 1.0 == u.max()
+    np.testing.assert_allclose(found, x.reshape(guide.shape), rtol=1e-3, atol=1e-6 * x.max())
+
+
+def test_damped_steps_bring_missing_light_back():
+    truth = np.full(WIDE.fine.shape, 4.0, np.float32)
+    truth[:, 40] = 60.0
+    mean = WIDE.forward(truth)
+    variance = np.full(CAMERA.shape, np.var(mean) / 100, np.float32)
+    flat = np.full(WIDE.fine.shape, 4.0, np.float32)
+    found = richardson_lucy(
+        mean, NO_BACKGROUND, WIDE, n_iterations=50, start=flat, variance=variance
+    )
+    misfit = (mean - WIDE.forward(found)) ** 2 / variance
+    flat *= np.float32(mean.sum() / WIDE.forward(flat).sum())
+    assert np.mean((mean - WIDE.forward(flat)) ** 2 / variance) > 20
+    assert misfit.mean() < 1.0

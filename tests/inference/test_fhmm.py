@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, kstest
 
-from dlbi.core.kernels import fill_profile, mix
+from dlbi.core.kernels import fill_profiles, mix
+from dlbi.core.lanes import whole_blocks
 from dlbi.core.optics import integrated_profile
 from dlbi.core.photophysics import BLEACHED, DARK, EMITTING, BlinkingChain
 from dlbi.core.rng import stream_key
@@ -20,7 +21,7 @@ from dlbi.inference.fhmm import (
     subtract_emitters,
     sweep_tile,
 )
-from dlbi.inference.state import Field, Guide, Physics, Slots, new_scratch
+from dlbi.inference.state import Guide, Physics, new_field, new_scratch, new_slots
 
 SIGMA, HALF = 1.12, 3
 CHAIN = BlinkingChain(0.4, 0.3, 0.01)
@@ -49,14 +50,6 @@ def windowed_psf(y, x, shape):
     return image
 
 
-def empty_slots(n, n_frames):
-    return Slots(
-        np.zeros(n, np.uint8), np.zeros(n), np.zeros(n), np.full(n, 100.0, np.float32),
-        np.zeros((n, n_frames), np.float32), np.full(n, n_frames, np.int32),
-        np.zeros(n, np.float32), np.zeros((n, 2), np.float32),
-    )  # fmt: skip
-
-
 class OneTile:
     """A square movie with zero-weight padding around it, swept as a single tile."""
 
@@ -67,11 +60,8 @@ class OneTile:
         tile = side + 2 * self.pad
         factor = 4
         inside = np.s_[self.pad : self.pad + side, self.pad : self.pad + side]
-        self.field = Field(
-            np.zeros((tile, tile, n_frames), np.float32), np.zeros((tile, tile), np.float32)
-        )
-        self.field.residual[inside] = np.moveaxis(frames, 0, 2)
-        self.field.weight[inside] = 1.0 / noise**2
+        weight = np.full((side, side), 1.0 / noise**2, np.float32)
+        self.field = new_field(frames, weight, inside, (tile, tile))
         density = np.zeros((tile * factor, tile * factor))
         density[np.s_[self.pad * factor : -self.pad * factor,] * 2] = (
             expected / (side * factor) ** 2
@@ -85,7 +75,7 @@ class OneTile:
             log_prior, log_odds.astype(np.float32), cumulative[None], factor, tile, 1
         )
         self.physics = physics
-        self.slots = empty_slots(n_slots, n_frames)
+        self.slots = new_slots(n_slots, n_frames)
         self.counts = np.zeros(8)
 
     def place(self, y_px, x_px, flux, light):
@@ -94,7 +84,7 @@ class OneTile:
         self.slots.alive[:n] = 1
         self.slots.y[:n], self.slots.x[:n] = y_px + self.pad, x_px + self.pad
         self.slots.flux[:n] = flux
-        self.slots.light[:n] = light
+        self.slots.light[:n, : self.field.n_frames] = light
         subtract_emitters(self.slots, self.field, self.physics)
 
     @property
@@ -126,13 +116,16 @@ class OneTile:
 def explained(residual, weight, y, x, flux, physics, own_light=None):
     """ℓ of the kernel, its scratch arrays and the energy G; `own_light` is out of the residual."""
     n_frames = residual.shape[2]
-    scratch = new_scratch(physics.half, n_frames)
+    n_padded = whole_blocks(n_frames)
+    scratch = new_scratch(physics.half, n_frames, n_padded)
     y0, x0 = (int(np.floor(c + 0.5)) - physics.half for c in (y, x))
-    fill_profile(y, physics.sigma, y0, scratch.gy)
-    fill_profile(x, physics.sigma, x0, scratch.gx)
-    scratch.old[:] = 0.0 if own_light is None else own_light
-    _, energy = _explain(Field(residual, weight), physics, y0, x0, flux, scratch)
-    return np.log(scratch.ratio.astype(np.float64)), scratch, energy
+    fill_profiles(y, physics.sigma, y0, scratch.gy, scratch.dy)
+    fill_profiles(x, physics.sigma, x0, scratch.gx, scratch.dx)
+    own = np.zeros(n_padded, np.float32)
+    own[:n_frames] = 0.0 if own_light is None else own_light
+    field = new_field(np.moveaxis(residual, 2, 0), weight, np.s_[:, :], weight.shape)
+    _, stiff = _explain(field, physics, y0, x0, flux, own, scratch)
+    return np.log(scratch.ratio.astype(np.float64)), scratch, stiff
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +207,7 @@ def test_slope_of_the_log_ratio_is_the_mean_light_and_never_below_the_least(cv):
 
 
 def drawn_light(energy, c, cv, n):
-    scratch = new_scratch(HALF, n)
+    scratch = new_scratch(HALF, n, whole_blocks(n))
     scratch.matched[:] = c
     scratch.on[:] = 1.0
     scratch.on[::5] = 0.0
@@ -230,7 +223,7 @@ def test_drawn_light_is_normal_with_the_conditional_mean_and_variance(c, cv):
     variance = (100.0 * cv) ** 2
     mean = (100.0 + variance * c) / (1.0 + variance * energy)
     sd = np.sqrt(variance / (1.0 + variance * energy))
-    light = scratch.new.astype(np.float64)
+    light = scratch.new[: scratch.on.size].astype(np.float64)
     assert not light[::5].any()
     assert total == pytest.approx(light.sum(), rel=1e-4)
     emitting = light[scratch.on == 1.0]
@@ -239,7 +232,9 @@ def test_drawn_light_is_normal_with_the_conditional_mean_and_variance(c, cv):
 
 def test_drawn_light_is_positive_where_the_frame_says_dark():
     scratch, _ = drawn_light(0.01, -20.0, 0.4, 200)
-    np.testing.assert_allclose(scratch.new[scratch.on == 1.0], 100.0 * MIN_LIGHT_SHARE, rtol=1e-6)
+    np.testing.assert_allclose(
+        scratch.new[: scratch.on.size][scratch.on == 1.0], 100.0 * MIN_LIGHT_SHARE, rtol=1e-6
+    )
 
 
 def test_drawn_flux_weighs_its_prior_against_its_emitting_frames():
@@ -299,7 +294,7 @@ def test_residual_is_the_movie_minus_the_light_of_live_emitters(swept):
 
 def test_taking_all_emitters_out_of_the_movie_gives_the_same_residual(swept):
     tile, movie, _ = swept
-    fresh = Field(movie.copy(), tile.field.weight)
+    fresh = tile.field._replace(residual=movie.copy())
     subtract_emitters(tile.slots, fresh, tile.physics)
     np.testing.assert_allclose(fresh.residual, tile.field.residual, atol=1e-3)
 
@@ -307,7 +302,7 @@ def test_taking_all_emitters_out_of_the_movie_gives_the_same_residual(swept):
 def test_live_emitters_carry_light_only_where_they_emit(swept):
     tile, _, _ = swept
     light, bleach = tile.slots.light[tile.live], tile.slots.bleach_frame[tile.live]
-    after = np.arange(50) >= bleach[:, None]
+    after = np.arange(light.shape[1]) >= bleach[:, None]
     assert not light[after].any()
     least = MIN_LIGHT_SHARE * 0.15 * 100.0
     assert light[light > 0].min() >= least
@@ -391,7 +386,7 @@ def swept_pair(known_movie, place):
         tile.sweep(decide=True)
         if k >= 50:
             order = np.argsort(tile.positions[:, 1])
-            states.append((tile.positions[order], tile.slots.light[tile.live][order] > 0))
+            states.append((tile.positions[order], tile.slots.light[tile.live, :90][order] > 0))
     pairs = [state for state in states if len(state[0]) == 2]
     return len(pairs) / len(states), pairs, on
 

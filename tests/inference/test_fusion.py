@@ -9,8 +9,6 @@ from dlbi.inference.fusion import (
     MAX_BANDWIDTH_PX,
     density_bandwidth,
     product_of_experts,
-    same_relative_std,
-    std_of_experts,
 )
 
 
@@ -55,13 +53,6 @@ def test_a_bandwidth_corrects_light_without_adding_grain():
     assert ratio == pytest.approx(np.sqrt(3.0), rel=0.02)
 
 
-def test_std_keeps_the_relative_error():
-    sampled = np.array([[1.0, 4.0, 0.0]], np.float32)
-    combined = np.array([[2.0, 1.0, 0.0]], np.float32)
-    std = np.array([[0.5, 2.0, 0.0]], np.float32)
-    np.testing.assert_allclose(same_relative_std(std, sampled, combined), [[1.0, 0.5, 0.0]])
-
-
 def grid_of_emitters(spacing_nm: float, sd_nm: float) -> Emitters:
     y, x = (a.ravel() * spacing_nm for a in np.mgrid[:10, :10].astype(float))
     sd = np.full(y.size, sd_nm)
@@ -81,19 +72,3 @@ def test_no_bandwidth_where_sampling_spreads_enough():
 
 def test_bandwidth_is_limited():
     assert density_bandwidth(grid_of_emitters(1000.0, 5.0), 20.0) == MAX_BANDWIDTH_PX
-
-
-def test_std_of_two_independent_estimates():
-    rng = np.random.default_rng(3)
-    truth, n = 5.0, 200_000
-    a, b = truth + 0.3 * rng.standard_normal(n), truth + 0.4 * rng.standard_normal(n)
-    stated = std_of_experts(np.full(n, 0.3), np.full(n, 0.4), a, b)
-    # (a − b)² has the mean 0.3² + 0.4², so the mean square stated is twice the true one.
-    error = (a + b) / 2 - truth
-    assert np.mean(stated**2) == pytest.approx(2 * np.mean(error**2), rel=0.02)
-    w = 0.75
-    stated = std_of_experts(np.full(n, 0.3), np.full(n, 0.4), a, b, weight=w)
-    expected = (w * 0.3) ** 2 + ((1 - w) * 0.4) ** 2 + w * (1 - w) * (0.3**2 + 0.4**2)
-    assert np.mean(stated**2) == pytest.approx(expected, rel=0.02)
-    far = std_of_experts(*(np.array([v], np.float32) for v in (0.0, 0.0, 1.0, 7.0)))
-    assert far == pytest.approx(3.0)

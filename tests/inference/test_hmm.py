@@ -56,7 +56,7 @@ class Drawer:
     def __init__(self, weights, chain):
         n = weights.shape[1]
         self.weights, self.matrix = weights, chain.matrix
-        self.scratch = np.empty(n, np.bool_), np.empty(n, np.bool_)
+        self.scratch = np.empty(n, np.uint8), np.empty(n, np.uint8)
         self.on = np.empty(n, np.float32)
 
     def __call__(self, u):

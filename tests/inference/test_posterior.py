@@ -103,3 +103,25 @@ def test_weights_may_be_float32_and_sweeps_empty():
     maps.add(np.zeros(0), np.zeros(0), np.zeros(0, np.float32))
     assert not maps.mean().any()
     np.testing.assert_allclose(maps.p_empty(), 0.75)
+
+
+def maps_of(*spots):
+    maps = PosteriorMaps(PixelGrid((64, 64), 20.0))
+    for y, x in spots:
+        maps.add(np.array([y]), np.array([x]), np.ones(1))
+    return maps
+
+
+def test_agreement_is_the_least_correlation_of_blurred_means():
+    """Spots 2 px apart look the same after a blur of 4 px, spots 30 px apart do not."""
+    here, near, far = maps_of((20.0, 20.0)), maps_of((20.0, 22.0)), maps_of((50.0, 50.0))
+    assert PosteriorMaps.agreement([here, maps_of((20.0, 20.0))]) == pytest.approx(1.0)
+    # Two Gaussians of variance 4² + 1² each: exp(−2²/(4 · 17)), the uniform part aside.
+    assert PosteriorMaps.agreement([here, near]) == pytest.approx(np.exp(-4 / 68), abs=0.01)
+    assert PosteriorMaps.agreement([here, near, far]) < 0.0
+
+
+def test_a_chain_without_light_agrees_with_none():
+    dark = PosteriorMaps(PixelGrid((64, 64), 20.0))
+    dark.add(np.zeros(0), np.zeros(0), np.zeros(0))
+    assert PosteriorMaps.agreement([dark, maps_of((20.0, 20.0))]) == 0.0

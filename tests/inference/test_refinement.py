@@ -13,7 +13,7 @@ from dlbi.inference.background import estimate_background
 from dlbi.inference.deconvolution import richardson_lucy
 from dlbi.inference.moments import blinking_moments
 from dlbi.inference.noise import fit_noise
-from dlbi.inference.refinement import Schedule, refine
+from dlbi.inference.refinement import MarkovChain, Schedule
 from dlbi.inference.significance import light_z, p_dark, shows_light
 
 SIDE, N_FRAMES, FACTOR, MARGIN_PX = 32, 150, 8, 4
@@ -40,11 +40,13 @@ class Prepared:
         margin = MARGIN_PX * FACTOR
         return self.guide[margin:-margin, margin:-margin]
 
-    def refine(self, *, seed=1, n_workers=1, schedule=SCHEDULE, progress=None):
-        return refine(
-            self.frames, self.variance, self.guide, self.moments, self.projection, chain=CHAIN,
-            schedule=schedule, seed=seed, n_workers=n_workers, progress=progress,
+    def refine(self, *, seed=1, n_workers=1, schedule=SCHEDULE, progress=None, variance=None):
+        chain = MarkovChain(
+            self.frames, self.variance if variance is None else variance, self.guide,
+            self.moments, self.projection, chain=CHAIN, schedule=schedule, seed=seed,
         )  # fmt: skip
+        chain.run(schedule.n_sweeps, n_workers=n_workers, progress=progress)
+        return chain.result()
 
 
 @pytest.fixture(scope="module")
@@ -169,21 +171,18 @@ def test_maps_keep_only_the_sweeps_after_burn_in(results):
 def test_workers_do_not_change_the_result(prepared):
     schedule = Schedule(n_sweeps=8, n_burn_in=5)
     steps = []
-    one = prepared.refine(schedule=schedule, progress=lambda *step: steps.append(step))
+    one = prepared.refine(schedule=schedule, progress=steps.append)
     two = prepared.refine(schedule=schedule, n_workers=2)
     np.testing.assert_array_equal(one.maps.mean(), two.maps.mean())
     np.testing.assert_array_equal(one.emitters.x_nm, two.emitters.x_nm)
     assert one.chain == two.chain
     assert one.n_live == two.n_live
-    assert steps == [(k + 1, 8) for k in range(8)]
+    assert steps == list(range(1, 9))
 
 
 def test_a_wrong_noise_level_is_found(prepared, results):
     """Half the noise variance given: the scale is twice as large within 10 %."""
-    wrong = refine(
-        prepared.frames, 0.5 * prepared.variance, prepared.guide, prepared.moments,
-        prepared.projection, chain=CHAIN, schedule=SCHEDULE, seed=1,
-    )  # fmt: skip
+    wrong = prepared.refine(variance=0.5 * prepared.variance)
     assert wrong.noise_scale == pytest.approx(2.0 * results[0].noise_scale, rel=0.1)
 
 

@@ -33,6 +33,7 @@ def make(std=True, p_value=True, emitters=True):
         GRID,
         std=rng.random((24, 16), np.float32) if std else None,
         p_value=rng.random((24, 16), np.float32) if p_value else None,
+        occupancy=rng.random((24, 16), np.float32) if emitters else None,
         emitters=Emitters(rng.uniform(0, 300, 5), rng.uniform(0, 400, 5)) if emitters else None,
         provenance={"method": "bayes", "seed": 7, "chi2": np.float64("nan")},
     )
@@ -47,7 +48,7 @@ def test_round_trip_of_whatever_is_known(tmp_path, parts):
     again = load_reconstruction(tmp_path / "SR.ome.tif")
     assert again.grid == GRID
     assert again.provenance == {"method": "bayes", "seed": 7, "chi2": None}
-    for name in ("mean", "std", "p_value"):
+    for name in ("mean", "std", "p_value", "occupancy"):
         before, after = getattr(result, name), getattr(again, name)
         assert (before is None) == (after is None)
         if before is not None:

@@ -16,9 +16,10 @@ from dlbi.inference.refinement import Schedule
 from dlbi.inference.threeb import ThreeBOptions
 from dlbi.learning.network import load_network
 from dlbi.learning.symmetry import SYMMETRIES, apply_image
-from dlbi.reconstruction import METHODS, reconstruct, reconstructor, sampling, threeb
-from dlbi.reconstruction.measurement import measure
+from dlbi.reconstruction import METHODS, pipeline, reconstruct, reconstructor, sampling, threeb
+from dlbi.reconstruction.measurement import measure, without_margin
 from dlbi.reconstruction.options import QUALITIES
+from dlbi.reconstruction.pipeline import PREVIEW
 from dlbi.simulation.movie import simulate
 from dlbi.simulation.presets import custom
 from dlbi.simulation.structures import draw
@@ -236,6 +237,35 @@ def test_the_refinement_takes_away_most_of_a_line_that_the_network_invents(movie
     assert left < 0.2 * invented
 
 
+@pytest.mark.parametrize(("iterations", "agrees"), [(0, False), (20, True)])
+def test_guide_iterations_make_the_networks_image_agree_with_the_movie(
+    movie, compact, monkeypatch, iterations, agrees
+):
+    believed = gaussian_filter(movie.truth(8).density, 1.0)
+    believed[:, :128] *= 0.3
+    guides, sample = [], pipeline.sample
+
+    def spy(measured, guide, projection, **options):
+        guides.append((guide, projection))
+        return sample(measured, guide, projection, **options)
+
+    monkeypatch.setattr(pipeline, "sample", spy)
+    result = run(movie, "dlbi", model=compact(_knowing(believed)), guide_iterations=iterations)
+    ((guide, projection),) = guides
+    shown = without_margin(guide, projection).ravel()
+    assert bool(np.corrcoef(shown, believed.ravel())[0, 1] > 0.9999) is not agrees
+    explained = projection.forward(guide).ravel()
+    seen = (movie.stack.mean() - result.background).ravel()
+    assert bool(np.corrcoef(explained, seen)[0, 1] > 0.99) is agrees
+    assert result.provenance["guide_iterations"] == iterations
+
+
+def test_the_number_of_chains_may_be_chosen(movie):
+    records = [run(movie, n_chains=n).provenance for n in (1, 2)]
+    assert [r["schedule"]["n_chains"] for r in records] == [1, 2]
+    assert ["r_hat_median" in r for r in records] == [False, True]
+
+
 def _knowing(density):
     """The amplitude of a density, turned as the guide is turned; the first one is upright."""
     amplitude = np.sqrt(density)[None, None]
@@ -329,6 +359,8 @@ def test_progress_counts_to_its_end(movie, method, stages, copying):
         movie, method, model=copying,
         progress=lambda stage, done, total: seen.setdefault(stage, []).append((done, total)),
     )  # fmt: skip
+    if "sampling" in stages:
+        assert seen.pop(PREVIEW) == [(0, 0)]
     for steps in seen.values():
         done, total = zip(*steps, strict=True)
         assert list(done) == list(range(1, total[0] + 1))
@@ -349,7 +381,9 @@ def test_a_reconstructor_is_movie_and_generator_to_reconstruction(movie):
         ({"quality": "ultra"}, InputError, "preview, standard, best"),
         ({"start": "random"}, InputError, "guide, resampled"),
         ({"upscaling": 0}, InputError, "1…16"),
-        ({"n_workers": 0}, InputError, "at least 1"),
+        ({"n_workers": 0}, InputError, "number of workers must be at least 1, got 0"),
+        ({"n_chains": 0}, InputError, "number of chains must be at least 1, got 0"),
+        ({"guide_iterations": -1}, InputError, "guide iterations must be at least 0, got -1"),
         ({"guide": np.ones((3, 3), np.float32)}, ShapeError, "256×256"),
         ({"guide": -np.ones((256, 256), np.float32)}, InputError, "non-negative"),
         ({"guide": np.zeros((256, 256), np.float32)}, InputError, "not all zero"),

@@ -21,6 +21,8 @@ from dlbi.reconstruction.prior import (
     LARGE_SHARE,
     MODEL_ERROR,
     disagreement,
+    is_astray,
+    led_back,
     look,
     report_disagreement,
 )
@@ -226,3 +228,30 @@ def test_the_image_continues_into_the_margin(measured):
     np.testing.assert_array_equal(inside(padded), image)
     assert (padded[:33, :33] == image[0, 0]).all()
     assert (padded[-33:, -33:] == image[-1, -1]).all()
+
+
+def test_an_image_that_lacks_structure_is_led_back_to_the_mean(drawn):
+    picture, make = drawn
+    movie, projection = make(picture, noise=0.02)
+    erased = picture.copy()
+    erased[:, 60] *= 0.2
+    found = led_back(erased, movie, projection, progress=lambda *_: None)
+    before, after = (
+        np.sqrt(np.mean(disagreement(movie, x, projection) ** 2)) for x in (erased, found)
+    )
+    assert before > 2.0 * after
+    assert found[:, 60].mean() > 1.5 * erased[:, 60].mean()
+    # Structure that was right keeps its place and its sharpness.
+    assert found.shape == picture.shape
+    right = np.s_[:, 110:]
+    assert np.corrcoef(found[right].ravel(), erased[right].ravel())[0, 1] > 0.95
+
+
+def test_the_network_is_astray_only_where_fluorophores_explain_the_mean(drawn):
+    picture, make = drawn
+    movie, projection = make(picture, noise=0.005)
+    wrong = np.ascontiguousarray(picture.T)
+    assert is_astray(wrong, picture, movie, projection)
+    assert not is_astray(wrong, wrong, movie, projection)
+    assert not is_astray(picture, picture, movie, projection)
+    assert not is_astray(picture, wrong, movie, projection)

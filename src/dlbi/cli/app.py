@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from dlbi import __version__
+from dlbi.cli.bench import bench
 from dlbi.cli.calibrate import calibrate
 from dlbi.cli.console import (
     discard_output,
@@ -42,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (demo, simulate, calibrate, reconstruct, evaluate, train, doctor):
+for command in (demo, simulate, calibrate, reconstruct, evaluate, train, bench, doctor):
     app.command()(command)
 
 

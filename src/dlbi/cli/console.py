@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dlbi.core.errors import DlbiWarning
 
 Progress = Callable[[str, int, int], None]
-"""Called with the name of the stage, the steps done and the steps in all."""
+"""Called with the name of the stage, the steps done and the steps in all; a stage of no steps is a
+milestone, of which the time is told."""
 
 MAX_BARS = 12
 """Stages that stay on the screen."""
@@ -79,11 +80,15 @@ def progress_report() -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
+    start_s = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Bars(*columns, TimeElapsedColumn()) as bars:
         tasks = {}
 
         def advance(stage: str, done: int, total: int) -> None:
+            if total == 0:
+                bars.console.print(_milestone(stage, time.monotonic() - start_s), highlight=False)
+                return
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total)
                 for old in list(tasks)[:-MAX_BARS]:
@@ -91,6 +96,10 @@ def progress_report() -> Iterator[Progress]:
             bars.update(tasks[stage], completed=done)
 
         yield advance
+
+
+def _milestone(stage: str, seconds: float) -> str:
+    return f"{stage} after {seconds:.1f} s"
 
 
 class PlainProgress:
@@ -104,11 +113,14 @@ class PlainProgress:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._last_s = clock()
+        self._start_s = self._last_s = clock()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Report the steps done of a stage."""
         now_s = self._clock()
+        if total == 0:
+            print(_milestone(stage, now_s - self._start_s), flush=True)
+            return
         if done < total and now_s - self._last_s < PLAIN_INTERVAL_S:
             return
         self._last_s = now_s

@@ -182,6 +182,12 @@ def _tell(learned: Record) -> None:
         psf = learned["psf"]
         error = f" ± {psf['standard_error_nm']:.0f}" if "standard_error_nm" in psf else ""
         print(f"PSF {psf['fwhm_nm']:.0f}{error} nm FWHM, from: {psf['origin']}")
+    if "sampling" in learned:
+        done = learned["sampling"]
+        print(
+            f"{done['n_sweeps_done']} of at most {done['n_sweeps_most']} sweeps: "
+            f"{done['stopped_because']}"
+        )
     if "r_hat_median" in learned:
         print(
             f"agreement of the chains: R-hat {learned['r_hat_median']:.2f} (median), "

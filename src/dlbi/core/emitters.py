@@ -31,7 +31,8 @@ class Emitters:
     sd_x_nm, sd_y_nm : ndarray, (N,)
         Posterior standard deviation of the position.
     p_real : ndarray, (N,)
-        Posterior probability P(F|R) that this is a fluorophore (paper Eq. 10).
+        Probability that this is a fluorophore. Of a reconstruction: that it pairs one-to-one with a
+        true one within 2.5 fine pixels, calibrated (`dlbi.inference.uncertainty.with_p_real`).
     """
 
     x_nm: NDArray[np.floating]

@@ -201,6 +201,8 @@ class Reconstruction:
     p_value : ndarray or None
         Small means structure. With a network, the share of empty pixels among all pixels that look
         at least as clear; without, the probability that there is no fluorophore at this pixel.
+    occupancy : ndarray or None
+        Probability of a fluorophore in the square of 5×5 fine pixels around each pixel.
     emitters : Emitters or None
     background : ndarray or None
         Smooth light that was left out of `mean`, on the camera grid, counts.
@@ -212,13 +214,14 @@ class Reconstruction:
     grid: PixelGrid
     std: FloatImage | None = None
     p_value: FloatImage | None = None
+    occupancy: FloatImage | None = None
     emitters: Emitters | None = None
     background: FloatImage | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Validate that every map fits the grid."""
-        for name in ("mean", "std", "p_value"):
+        for name in ("mean", "std", "p_value", "occupancy"):
             image = getattr(self, name)
             if image is not None and image.shape != self.grid.shape:
                 raise ShapeError(f"{name} {image.shape} does not fit grid {self.grid.shape}")

@@ -95,17 +95,43 @@ def fill_profile(centre_px: float, sigma_px: float, first: int, out: F64) -> Non
 
 
 @kernel
-def fill_profile_gradient(centre_px: float, sigma_px: float, first: int, out: F64) -> None:
-    """Derivative of `fill_profile` with respect to the centre into `out` (n,)."""
-    scale = 1.0 / (math.sqrt(2.0) * sigma_px)
-    norm = 1.0 / (math.sqrt(2.0 * math.pi) * sigma_px)
-    u = (first - 0.5 - centre_px) * scale
-    left = norm * math.exp(-u * u)
-    for k in range(out.size):
-        u = (first + k + 0.5 - centre_px) * scale
-        right = norm * math.exp(-u * u)
-        out[k] = left - right
-        left = right
+def fill_profiles(centre_px: float, sigma_px: float, first: int, share: F64, slope: F64) -> None:
+    """`fill_profile` into `share` and its derivative by the centre into `slope`, both (n,).
+
+    Several times faster, without branches; errors of `share` are below 2e-7. All pixels must lie
+    within 35 σ of the centre.
+
+    Notes
+    -----
+    Equidistant Gaussians are geometric: g_{k+1} = g_k r_k, r_{k+1} = r_k q. The error function
+    comes from them by Abramowitz and Stegun 7.1.26.
+    """
+    step = 1.0 / (math.sqrt(2.0) * sigma_px)
+    norm = step / math.sqrt(math.pi)
+    edge = (first - 0.5 - centre_px) * step
+    gauss = math.exp(-edge * edge)
+    ratio = math.exp(-step * (2.0 * edge + step))
+    change = math.exp(-2.0 * step * step)
+    left = _signed_erf(edge, gauss)
+    for k in range(share.size):
+        edge += step
+        next_gauss = gauss * ratio
+        ratio *= change
+        right = _signed_erf(edge, next_gauss)
+        share[k] = 0.5 * (right - left)
+        slope[k] = norm * (gauss - next_gauss)
+        left, gauss = right, next_gauss
+
+
+@kernel
+def _signed_erf(x: float, gauss: float) -> float:
+    """erf(x) from exp(−x²), error below 1.5e-7 (Abramowitz and Stegun 7.1.26)."""
+    t = 1.0 / (1.0 + 0.3275911 * abs(x))
+    p = 1.061405429 * t - 1.453152027
+    p = p * t + 1.421413741
+    p = p * t - 0.284496736
+    p = p * t + 0.254829592
+    return math.copysign(1.0 - p * t * gauss, x)
 
 
 @kernel
@@ -119,11 +145,20 @@ def fill_uniform(key: np.uint64, u: F64) -> None:
 
 
 @kernel
-def fill_normal(key: np.uint64, u: F64, bits: NDArray[np.int32], floats: F32, out: F32) -> None:
-    """Standard normal numbers into `out` (n,) float32 by inversion, error below 1e-6 · |z|.
+def fill_normal(
+    key: np.uint64,
+    words: NDArray[np.uint64],
+    bits: NDArray[np.int32],
+    floats: F32,
+    x: F32,
+    out: F32,
+) -> None:
+    """Standard normal numbers into `out` (n,) float32 by inversion, error below 2e-6 · |z|.
 
-    `u` (n,) float64 is scratch, `bits` (n,) int32 too and `floats` its float32 view. Every loop is
-    free of branches and calls, which is what makes it several times faster than Box–Muller.
+    Inverts uniform numbers of 23 bits on (−1, 1), two from each counter, which `x` (n,) takes.
+    `words` ((n + 1) // 2,) uint64 is scratch, `bits` and `floats` its first n numbers as int32 and
+    float32. No loop has branches, calls or two views of the scratch, which is what makes it several
+    times faster than Box–Muller.
 
     References
     ----------
@@ -131,10 +166,13 @@ def fill_normal(key: np.uint64, u: F64, bits: NDArray[np.int32], floats: F32, ou
     10.1016/B978-0-12-385963-1.00010-1.
     """
     n = out.size
-    fill_uniform(key, u)
+    for k in range(words.size):
+        words[k] = mix(key, np.uint64(k))
     for k in range(n):
-        u[k] = 2.0 * u[k] - 1.0
-        floats[k] = np.float32((1.0 - u[k]) * (1.0 + u[k]))
+        whole = np.float32(bits[k] & np.int32(0x007FFFFF))
+        x[k] = whole * np.float32(2.0**-22) - np.float32(1.0 - 2.0**-23)
+    for k in range(n):
+        floats[k] = (np.float32(1.0) - x[k]) * (np.float32(1.0) + x[k])
     # w = −log(1 − x²): split off the exponent around √½, then a polynomial of the mantissa.
     for k in range(n):
         shifted = bits[k] - np.int32(0x3F3504F3)
@@ -175,4 +213,4 @@ def fill_normal(key: np.uint64, u: F64, bits: NDArray[np.int32], floats: F32, ou
         p = p * b + np.float32(1.00167406)
         far = p * b + np.float32(2.83297682)
         tail = near if w < np.float32(5.0) else far
-        out[k] = np.float32(1.4142135624) * tail * np.float32(u[k])
+        out[k] = np.float32(1.4142135624) * tail * x[k]

@@ -15,6 +15,9 @@ START_FLOOR = 1e-3
 
 _TINY = float(np.finfo(np.float32).tiny)
 
+DAMPING_SIGMA = 2.0
+"""Standard deviations of the mean image within which a damped deconvolution leaves it alone."""
+
 MARGIN_SENSITIVITY = 0.02
 """Fine pixels that send less than this share of their light into the field are not updated."""
 
@@ -26,6 +29,7 @@ def richardson_lucy(
     *,
     n_iterations: int,
     start: FloatImage | None = None,
+    variance: FloatImage | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> FloatImage:
     """Maximum-likelihood density of the mean image under Poisson noise, stopped early.
@@ -43,6 +47,9 @@ def richardson_lucy(
     start : ndarray, fine grid, optional
         Non-negative guide; it is scaled to the light of the movie. Flat if not given. Within
         the reach of the PSF, light enters where the guide has none only slowly.
+    variance : ndarray, (Y, X), counts², optional
+        Variance of `mean`. With it the steps are damped: a pixel that is missed by less than
+        `DAMPING_SIGMA` standard deviations draws no correction, so no noise is amplified.
     progress : callable, optional
         Called with (done, total) iterations.
 
@@ -61,6 +68,9 @@ def richardson_lucy(
     x ← x ⊙ [Hᵀ(signal / Hx)] / Hᵀ1 (Richardson 1972, doi:10.1364/JOSA.62.000055; Lucy 1974,
     doi:10.1086/111605). It is also expectation–maximisation for the first moment of the
     factorial HMM, which makes its result the guide density of the sampler.
+
+    Damped (White 1994, doi:10.1117/12.176819), signal / Hx is 1 + u (2 − u) (signal − Hx) / Hx with
+    u = min(1, (signal − Hx)² / (4 variance)).
     """
     signal = np.maximum(mean - background, 0.0)
     sensitivity = projection.adjoint(np.ones_like(signal))
@@ -77,11 +87,22 @@ def richardson_lucy(
     inverse = inverse.astype(np.float32)
     floor = np.float32(max(total / signal.size * 1e-6, _TINY))
     for done in range(n_iterations):
-        ratio = signal / np.maximum(projection.forward(x), floor)
+        expected = np.maximum(projection.forward(x), floor)
+        ratio = signal / expected
+        if variance is not None:
+            ratio = 1.0 + _damping(signal - expected, variance) * (ratio - 1.0)
         x *= projection.adjoint(ratio) * inverse
         if progress is not None:
             progress(done + 1, n_iterations)
     return x
+
+
+def _damping(misfit: FloatImage, variance: FloatImage) -> FloatImage:
+    """Share of a misfit that is corrected: 1 beyond `DAMPING_SIGMA`, falling to 0 at none."""
+    limit = DAMPING_SIGMA * np.sqrt(variance)
+    size = np.abs(misfit)
+    u = (size / np.maximum(np.maximum(limit, size), _TINY)) ** 2
+    return np.asarray(u * (2.0 - u), np.float32)
 
 
 def _checked_guide(guide: FloatImage, shape: tuple[int, int]) -> FloatImage:

@@ -32,8 +32,7 @@ from dlbi.core.kernels import (
     F32,
     F64,
     fill_normal,
-    fill_profile,
-    fill_profile_gradient,
+    fill_profiles,
     fill_uniform,
     kernel,
     mix,
@@ -43,6 +42,7 @@ from dlbi.core.kernels import (
 from dlbi.core.optics import integrated_profile
 from dlbi.inference.hmm import backward, exponentials, forward
 from dlbi.inference.state import Field, Guide, Physics, Scratch, Slots, new_scratch
+from dlbi.inference.windows import Stiffness, add_light, filter_window, swap_light
 
 MAX_MOVE_PX = 0.4
 """Largest position step of one visit, camera pixels."""
@@ -126,7 +126,7 @@ def sweep_tile(
     counts : ndarray, (8,), float64
         Added to: transitions E→E, E→D, D→E, D→D, D→B and first-frame states E, D, B.
     """
-    scratch = new_scratch(physics.half, field.residual.shape[2])
+    scratch = new_scratch(physics.half, field.n_frames, field.residual.shape[2])
     for i in range(order.size - 1, 0, -1):
         j = int(uniform(key, np.uint64(i)) * (i + 1))
         order[i], order[j] = order[j], order[i]
@@ -191,84 +191,81 @@ def _visit(
     half, residual = physics.half, field.residual
     y, x, a = slots.y[s], slots.x[s], float(slots.flux[s])
     y0, x0 = _first_pixel(y, half), _first_pixel(x, half)
-    gy, gx, old, new = scratch.gy, scratch.gx, scratch.old, scratch.new
-    fill_profile(y, physics.sigma, y0, gy)
-    fill_profile(x, physics.sigma, x0, gx)
+    gy, gx, old, new = scratch.gy, scratch.gx, slots.light[s], scratch.new
+    fill_profiles(y, physics.sigma, y0, gy, scratch.dy)
+    fill_profiles(x, physics.sigma, x0, gx, scratch.dx)
     if born:
         old[:] = 0.0
-    else:
-        old[:] = slots.light[s]
 
-    log_evidence, energy = _explain(field, physics, y0, x0, a, scratch)
+    log_evidence, stiff = _explain(field, physics, y0, x0, a, old, scratch)
     if decide:
         odds = log_evidence + guide.log_odds[_fine(y, guide.factor), _fine(x, guide.factor)]
         p = 1.0 / (1.0 + math.exp(-min(max(odds, -700.0), 700.0)))
         slots.p_real[s] = p
         if uniform(mix(key, np.uint64(_DECIDE)), np.uint64(0)) >= p:
             if not born:
-                _add_light(residual, y0, x0, gy, gx, np.float32(1.0), old)
+                add_light(residual, y0, x0, gy, gx, np.float32(1.0), old)
                 slots.alive[s] = 0
             return
 
     fill_uniform(mix(key, np.uint64(_PATH)), scratch.u)
     bleached = backward(
-        scratch.states, physics.matrix, scratch.u, scratch.after_on, scratch.after_dark, scratch.on
+        scratch.states, physics.matrix, scratch.u, scratch.after_dark, scratch.differs, scratch.on
     )
     n_on = _count(scratch.on, bleached, counts)
-    total = _draw_light(mix(key, np.uint64(_LIGHT)), a, energy, physics, scratch)
+    total = _draw_light(mix(key, np.uint64(_LIGHT)), a, stiff.energy, physics, scratch)
 
-    y_new, x_new = _move(
-        mix(key, np.uint64(_MOVE)), s, y, x, y0, x0, slots, field, physics, guide, scratch
-    )
+    y_new, x_new = _move(mix(key, np.uint64(_MOVE)), s, y, x, old, stiff, slots, guide, scratch)
     ny0, nx0 = _first_pixel(y_new, half), _first_pixel(x_new, half)
-    fill_profile(y_new, physics.sigma, ny0, scratch.new_gy)
-    fill_profile(x_new, physics.sigma, nx0, scratch.new_gx)
-    if born or ny0 != y0 or nx0 != x0:
-        if not born:
-            _add_light(residual, y0, x0, gy, gx, np.float32(1.0), old)
-        _add_light(residual, ny0, nx0, scratch.new_gy, scratch.new_gx, np.float32(-1.0), new)
-    else:
-        _swap_light(residual, y0, x0, gy, gx, old, scratch.new_gy, scratch.new_gx, new)
+    top, left = min(y0, ny0), min(x0, nx0)
+    n_rows, n_columns = gy.size + abs(ny0 - y0), gx.size + abs(nx0 - x0)
+    _widen(gy, y0 - top, scratch.old_gy)
+    _widen(gx, x0 - left, scratch.old_gx)
+    fill_profiles(y_new, physics.sigma, ny0, gy, scratch.dy)
+    fill_profiles(x_new, physics.sigma, nx0, gx, scratch.dx)
+    _widen(gy, ny0 - top, scratch.new_gy)
+    _widen(gx, nx0 - left, scratch.new_gx)
+    swap_light(
+        residual, top, left, scratch.old_gy[:n_rows], scratch.old_gx[:n_columns], old,
+        scratch.new_gy[:n_rows], scratch.new_gx[:n_columns], new,
+    )  # fmt: skip
 
     slots.alive[s] = 1
     slots.y[s], slots.x[s] = y_new, x_new
-    slots.light[s] = new
+    old[:] = new
     slots.bleach_frame[s] = bleached
     slots.flux[s] = _draw_flux(mix(key, np.uint64(_FLUX)), a, total, n_on, physics)
 
 
 @kernel
+def _widen(profile: F64, start: int, out: F64) -> None:
+    """`profile` from `start` on, zeros elsewhere."""
+    out[:] = 0.0
+    out[start : start + profile.size] = profile
+
+
+@kernel
 def _explain(
-    field: Field, physics: Physics, y0: int, x0: int, a: float, scratch: Scratch
-) -> tuple[float, float]:
-    """Evidence log P(R|F)/P(R|N) of a fluorophore, its filtered states, c and the energy G."""
-    matched, gy, gx, old = scratch.matched, scratch.gy, scratch.gx, scratch.old
-    energy = 0.0
-    matched[:] = 0.0
-    for i in range(gy.size):
-        for j in range(gx.size):
-            h = gy[i] * gx[j]
-            wh = physics.beta * field.weight[y0 + i, x0 + j] * h
-            energy += wh * h
-            w = np.float32(wh)
-            for t in range(matched.size):
-                matched[t] += w * field.residual[y0 + i, x0 + j, t]
+    field: Field, physics: Physics, y0: int, x0: int, a: float, old: F32, scratch: Scratch
+) -> tuple[float, Stiffness]:
+    """Evidence log P(R|F)/P(R|N) of a fluorophore, its filtered states and its window sums."""
+    stiff = filter_window(field, physics.beta, y0, x0, scratch)
     variance = (physics.cv * a) ** 2
-    shrink = 1.0 / (1.0 + variance * energy)
-    own = np.float32(energy)
+    shrink = 1.0 / (1.0 + variance * stiff.energy)
+    own = np.float32(stiff.energy)
     square = np.float32(0.5 * variance * shrink)
     linear = np.float32(a * shrink)
-    constant = np.float32(-0.5 * a * a * energy * shrink + 0.5 * math.log(shrink))
+    constant = np.float32(-0.5 * a * a * stiff.energy * shrink + 0.5 * math.log(shrink))
     least = np.float32(MIN_LIGHT_SHARE * a)
     corner = np.float32((MIN_LIGHT_SHARE * a / shrink - a) / variance)
-    ratio = scratch.ratio
-    for t in range(matched.size):
+    matched, log_ratio = scratch.matched, scratch.log_ratio
+    for t in range(log_ratio.size):
         c = matched[t] + own * old[t]
         matched[t] = c
         bent = max(c, corner)
-        ratio[t] = (square * bent + linear) * bent + constant + least * (c - bent)
-    exponentials(ratio, scratch.bits, scratch.floats, ratio)
-    return forward(ratio, physics.matrix, physics.start, scratch.states), energy
+        log_ratio[t] = (square * bent + linear) * bent + constant + least * (c - bent)
+    exponentials(log_ratio, scratch.bits, scratch.floats, scratch.ratio)
+    return forward(scratch.ratio, physics.matrix, physics.start, scratch.states), stiff
 
 
 @kernel
@@ -281,10 +278,10 @@ def _draw_light(
     constant, slope = np.float32(a * shrink), np.float32(variance * shrink)
     sd = np.float32(math.sqrt(variance * shrink))
     least = np.float32(MIN_LIGHT_SHARE * a)
-    fill_normal(key, scratch.u, scratch.bits, scratch.floats, scratch.normal)
+    fill_normal(key, scratch.words, scratch.bits, scratch.floats, scratch.ratio, scratch.normal)
     new = scratch.new
     total = np.float32(0.0)
-    for t in range(new.size):
+    for t in range(scratch.on.size):
         drawn = constant + slope * scratch.matched[t] + sd * scratch.normal[t]
         new[t] = scratch.on[t] * max(drawn, least)
     for t in range(new.size):  # apart: an aliasing check must not decide how the sum is ordered
@@ -309,47 +306,30 @@ def _move(
     s: int,
     y: float,
     x: float,
-    y0: int,
-    x0: int,
+    old: F32,
+    stiff: Stiffness,
     slots: Slots,
-    field: Field,
-    physics: Physics,
     guide: Guide,
     scratch: Scratch,
 ) -> tuple[float, float]:
     """Draw the position from its linearised Gaussian conditional; accept by the prior ratio.
 
-    The sufficient statistic per pixel is Σ_t u_t R_t, with the residual R as the new path leaves
-    it: one pass over the movie serves every position near the present one.
+    The force of a path u is Σ_t u_t Σ_p w ∂h R_t with the residual R as that path leaves it: R in
+    memory, plus h · old, minus h · u.
     """
-    gy, gx, old, new = scratch.gy, scratch.gx, scratch.old, scratch.new
-    dy, dx, received = scratch.dy, scratch.dx, scratch.received
-    overlap = square = np.float32(0.0)
+    new, pull_y, pull_x = scratch.new, scratch.pull_y, scratch.pull_x
+    overlap = square = force_y = force_x = np.float32(0.0)
     for t in range(new.size):
         overlap += old[t] * new[t]
         square += new[t] * new[t]
-    for i in range(gy.size):
-        for j in range(gx.size):
-            light = np.float32(0.0)
-            for t in range(new.size):
-                light += new[t] * field.residual[y0 + i, x0 + j, t]
-            received[i, j] = light + gy[i] * gx[j] * (overlap - square)
-    fill_profile_gradient(y, physics.sigma, y0, dy)
-    fill_profile_gradient(x, physics.sigma, x0, dx)
-    force_y = force_x = stiff_y = stiff_x = 0.0
-    for i in range(gy.size):
-        for j in range(gx.size):
-            w = physics.beta * field.weight[y0 + i, x0 + j]
-            hy, hx = dy[i] * gx[j], gy[i] * dx[j]
-            force_y += w * hy * received[i, j]
-            force_x += w * hx * received[i, j]
-            stiff_y += w * hy * hy
-            stiff_x += w * hx * hx
-    stiff_y *= float(square)
-    stiff_x *= float(square)
+        force_y += pull_y[t] * new[t]
+        force_x += pull_x[t] * new[t]
+    left = float(overlap) - float(square)
+    stiff_y, stiff_x = stiff.y * float(square), stiff.x * float(square)
     slots.precision[s, 0], slots.precision[s, 1] = stiff_y, stiff_x
     zy, zx = normal_pair(key, np.uint64(0))
-    y_new, x_new = y + _step(force_y, stiff_y, zy), x + _step(force_x, stiff_x, zx)
+    y_new = y + _step(float(force_y) + left * stiff.own_y, stiff_y, zy)
+    x_new = x + _step(float(force_x) + left * stiff.own_x, stiff_x, zx)
     f = guide.factor
     gained = guide.log_prior[_fine(y_new, f), _fine(x_new, f)]
     gained -= guide.log_prior[_fine(y, f), _fine(x, f)]
@@ -389,29 +369,6 @@ def _search(cumulative: F32, u: float) -> int:
 
 
 @kernel
-def _add_light(
-    residual: F32, y0: int, x0: int, gy: F64, gx: F64, sign: np.float32, light: F32
-) -> None:
-    for i in range(gy.size):
-        for j in range(gx.size):
-            h = sign * np.float32(gy[i] * gx[j])
-            for t in range(light.size):
-                residual[y0 + i, x0 + j, t] += h * light[t]
-
-
-@kernel
-def _swap_light(
-    residual: F32, y0: int, x0: int, gy: F64, gx: F64, old: F32, new_gy: F64, new_gx: F64, new: F32
-) -> None:
-    for i in range(gy.size):
-        for j in range(gx.size):
-            h = np.float32(gy[i] * gx[j])
-            new_h = np.float32(new_gy[i] * new_gx[j])
-            for t in range(old.size):
-                residual[y0 + i, x0 + j, t] += h * old[t] - new_h * new[t]
-
-
-@kernel
 def _count(on: F32, bleach_frame: int, counts: F64) -> float:
     """Add the transitions of one path to `counts`; returns the number of emitting frames."""
     n_on, on_on = on[0], np.float32(0.0)
@@ -438,11 +395,11 @@ def _count(on: F32, bleach_frame: int, counts: F64) -> float:
 def subtract_emitters(slots: Slots, field: Field, physics: Physics) -> None:
     """Take the light of every live emitter out of the residual."""
     n = 2 * physics.half + 1
-    gy, gx = np.empty(n), np.empty(n)
+    gy, gx, slope = np.empty(n), np.empty(n), np.empty(n)
     for s in range(slots.alive.size):
         if slots.alive[s]:
             y0 = _first_pixel(slots.y[s], physics.half)
             x0 = _first_pixel(slots.x[s], physics.half)
-            fill_profile(slots.y[s], physics.sigma, y0, gy)
-            fill_profile(slots.x[s], physics.sigma, x0, gx)
-            _add_light(field.residual, y0, x0, gy, gx, np.float32(-1.0), slots.light[s])
+            fill_profiles(slots.y[s], physics.sigma, y0, gy, slope)
+            fill_profiles(slots.x[s], physics.sigma, x0, gx, slope)
+            add_light(field.residual, y0, x0, gy, gx, np.float32(-1.0), slots.light[s])

@@ -82,34 +82,3 @@ def product_of_experts(
         return np.zeros_like(sampled)
     share = np.float32(sampled.sum(dtype=np.float64) / total)
     return np.asarray(product * share, np.float32)
-
-
-def same_relative_std(std: FloatImage, sampled: FloatImage, combined: FloatImage) -> FloatImage:
-    """Standard deviation of a combined image that keeps the relative error of the sampled one."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(sampled > 0, combined / sampled, 0.0)
-    return np.asarray(std * ratio, np.float32)
-
-
-def std_of_experts(
-    std_a: FloatImage, std_b: FloatImage, a: FloatImage, b: FloatImage, *, weight: float = 0.5
-) -> FloatImage:
-    """Standard deviation of the weighted mean of two estimates, all (Y, X) and of one unit.
-
-    Parameters
-    ----------
-    std_a, std_b : ndarray
-        Of the estimates.
-    a, b : ndarray
-        The estimates; their difference is an error that neither of them states.
-    weight : float
-        Of the first, 0 … 1.
-
-    Notes
-    -----
-    √(w² σ_a² + (1 − w)² σ_b² + w (1 − w)(a − b)²): either may be the one that is right. To first
-    order it holds for the geometric mean too.
-    """
-    w = np.float32(weight)
-    variance = (w * std_a) ** 2 + ((1 - w) * std_b) ** 2 + w * (1 - w) * (a - b) ** 2
-    return np.asarray(np.sqrt(variance), np.float32)

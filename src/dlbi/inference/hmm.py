@@ -16,9 +16,13 @@ from dlbi.core.kernels import F32, F64, kernel
 from dlbi.core.photophysics import BLEACHED, DARK, EMITTING
 
 MAX_LOG_RATIO = 40.0
-"""ℓ is clipped to ± this; eight clipped frames still fit a double."""
+"""ℓ is clipped to ± this."""
 
-_RENORMALISE_EVERY = 8
+_LARGE = 2.0**480
+_CHECK_EVERY = 8
+"""Frames between two looks at the size of the weights: eight clipped frames are a factor of 2⁴⁶²,
+and 480 + 462 still fits a double."""
+
 _LOG2E = np.float32(1.4426950408889634)
 _LN2_HIGH = np.float32(0.693359375)
 _LN2_LOW = np.float32(-2.12194440e-4)
@@ -101,7 +105,8 @@ def sample_reference(
 def exponentials(log_ratio: F32, bits: NDArray[np.int32], powers: F32, out: F32) -> None:
     """exp of a float32 array by range reduction and a polynomial; relative error < 3e-7.
 
-    `bits` is an int32 scratch array and `powers` its float32 view; all have length T.
+    `bits` is an int32 scratch array and `powers` its float32 view; all have length T. `out` must be
+    another array than `log_ratio`: where they overlap the loop runs number by number.
     """
     n = log_ratio.size
     for t in range(n):
@@ -122,26 +127,44 @@ def exponentials(log_ratio: F32, bits: NDArray[np.int32], powers: F32, out: F32)
 
 @kernel
 def forward(ratio: F32, matrix: F64, start: F64, weights: F64) -> float:
-    """Forward filter of emission ratios exp(ℓ) (T,) into `weights` (3, T); returns log Z."""
+    """Forward filter of emission ratios exp(ℓ) (T,) into `weights` (3, T); returns log Z.
+
+    Each step has to wait for the one before, so two frames are taken in one: the product of their
+    matrices depends on the ratios only and is ready in time. Weights are scaled by powers of two,
+    which is exact, where they come near the limits of a double.
+    """
     ee, ed = matrix[0, 0], matrix[0, 1]
     de, dd, db = matrix[1, 0], matrix[1, 1], matrix[1, 2]
+    ee_ee, ed_de, dd_dd = ee * ee, ed * de, dd * dd
     on, dark, bleached = start[0] * ratio[0], start[1], start[2]
     weights[0, 0], weights[1, 0], weights[2, 0] = on, dark, bleached
-    log_evidence = 0.0
-    for t in range(1, ratio.size):
-        if t % _RENORMALISE_EVERY == 0:
-            norm = on + dark + bleached
-            log_evidence += np.log(norm)
-            scale = 1.0 / norm
-            on *= scale
-            dark *= scale
-            bleached *= scale
-        next_on = (on * ee + dark * de) * ratio[t]
-        bleached = bleached + dark * db
+    n, n_scaled = ratio.size, 0
+    for t in range(1, n - 1, 2):
+        first, second = float(ratio[t]), float(ratio[t + 1])
+        turn = ee * first + dd
+        on_on, on_dark = (ee_ee * first + ed_de) * second, ed * turn
+        dark_on, dark_dark = de * turn * second, ed_de * first + dd_dd
+        next_on, next_dark = (on * ee + dark * de) * first, on * ed + dark * dd
+        next_bleached = bleached + dark * db
+        weights[0, t], weights[1, t], weights[2, t] = next_on, next_dark, next_bleached
+        on, dark = on * on_on + dark * dark_on, on * on_dark + dark * dark_dark
+        bleached = next_bleached + next_dark * db
+        if t % _CHECK_EVERY == 1:
+            largest = max(max(on, dark), bleached)
+            if largest > _LARGE:
+                on, dark, bleached = on / _LARGE, dark / _LARGE, bleached / _LARGE
+                n_scaled += 1
+            elif largest < 1.0 / _LARGE:
+                on, dark, bleached = on * _LARGE, dark * _LARGE, bleached * _LARGE
+                n_scaled -= 1
+        weights[0, t + 1], weights[1, t + 1], weights[2, t + 1] = on, dark, bleached
+    if n % 2 == 0:
+        next_on = (on * ee + dark * de) * ratio[n - 1]
+        bleached += dark * db
         dark = on * ed + dark * dd
         on = next_on
-        weights[0, t], weights[1, t], weights[2, t] = on, dark, bleached
-    return float(log_evidence + np.log(on + dark + bleached))
+        weights[0, n - 1], weights[1, n - 1], weights[2, n - 1] = on, dark, bleached
+    return float(np.log(on + dark + bleached) + n_scaled * np.log(_LARGE))
 
 
 @kernel
@@ -149,29 +172,31 @@ def backward(
     weights: F64,
     matrix: F64,
     u: F64,
-    after_on: NDArray[np.bool_],
-    after_dark: NDArray[np.bool_],
+    after_dark: NDArray[np.uint8],
+    differs: NDArray[np.uint8],
     on: F32,
 ) -> int:
     """Draw a path from filtered `weights` and uniform numbers `u`.
 
     Writes 1.0 where the path emits into `on` (T,) float32 and returns the first bleached frame
-    (T if it never bleaches). `after_on` and `after_dark` (T,) are scratch: whether frame t emits
-    if frame t + 1 emits, or is dark; filling them is the vectorised part.
+    (T if it never bleaches). `after_dark` and `differs` (T,) are scratch: whether frame t emits if
+    frame t + 1 is dark, and whether it would not do the same after an emitting one. Filling them is
+    the vectorised part; the walk through them has no branches, which blinking would mispredict.
     """
     n = u.size
     ee, ed = matrix[0, 0], matrix[0, 1]
     de, dd, db = matrix[1, 0], matrix[1, 1], matrix[1, 2]
     for t in range(n):
         e, d = weights[0, t], weights[1, t]
-        after_on[t] = u[t] * (e * ee + d * de) < e * ee
-        after_dark[t] = u[t] * (e * ed + d * dd) < e * ed
+        dark = u[t] * (e * ed + d * dd) < e * ed
+        after_dark[t] = dark
+        differs[t] = dark != (u[t] * (e * ee + d * de) < e * ee)
     last = n - 1
     e, d, b = weights[0, last], weights[1, last], weights[2, last]
     threshold = u[last] * (e + d + b)
     t = last
     bleach_frame = n
-    emitting = threshold < e
+    emitting = np.uint8(threshold < e)
     if threshold >= e + d:
         on[last] = 0.0
         t = last - 1
@@ -179,10 +204,10 @@ def backward(
             on[t] = 0.0
             t -= 1
         bleach_frame = t + 1
-        emitting = False
+        emitting = np.uint8(0)
     if t >= 0:
-        on[t] = 1.0 if emitting else 0.0
+        on[t] = np.float32(emitting)
     for k in range(t - 1, -1, -1):
-        emitting = after_on[k] if emitting else after_dark[k]
-        on[k] = 1.0 if emitting else 0.0
+        emitting = after_dark[k] ^ (emitting & differs[k])
+        on[k] = np.float32(emitting)
     return bleach_frame

@@ -18,6 +18,9 @@ BLUR_SIGMA_PX = 1.0
 OCCUPANCY_WINDOW_PX = 5
 """Side of the square within which an emitter counts as present, fine pixels."""
 
+AGREEMENT_SIGMA_PX = 4.0
+"""Blur at which chains are compared, fine pixels."""
+
 
 class PosteriorMaps:
     """Running mean, variance and occupancy of the emitter density over the sweeps of one chain.
@@ -108,6 +111,20 @@ class PosteriorMaps:
             np.sqrt(variance).astype(np.float32),
             _share_empty(occupied, n_sweeps),
         )
+
+    @staticmethod
+    def agreement(chains: Sequence[PosteriorMaps]) -> float:
+        """Correlation of the mean densities of chains after a blur; the least of all pairs.
+
+        If two chains of independent errors correlate by r, their mean correlates with the mean of
+        infinitely many by about √((1 + r)/2): 0.995 for 0.98.
+        """
+        means = [
+            gaussian_filter(chain._sum / chain.n_sweeps, AGREEMENT_SIGMA_PX).ravel()
+            for chain in chains
+        ]
+        with np.errstate(invalid="ignore"):
+            return float(np.nan_to_num(np.corrcoef(means)).min())
 
     @staticmethod
     def r_hat(chains: Sequence[PosteriorMaps]) -> NDArray[np.float64]:

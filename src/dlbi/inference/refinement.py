@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -47,14 +47,17 @@ class Schedule:
     Parameters
     ----------
     n_sweeps : int
-        Sweeps of each chain.
+        Most sweeps of each chain.
     n_burn_in : int
         First sweeps, not kept; parameters of the prior are learnt here.
-    beta : float
-        Likelihood temperature; 1 is the exact posterior, less mixes faster.
     n_chains : int
         Chains that differ in their random numbers only. Several short ones mix better than one
         long one, and tell by their differences what a single one cannot know.
+    enough : float
+        Two or more chains stop once their images agree to this correlation
+        (`PosteriorMaps.agreement`); 1 never stops.
+    beta : float
+        Likelihood temperature; 1 is the exact posterior, less mixes faster.
     start : {"guide", "resampled"}
         Where the first emitters are: as dense as the guide, or resampled from it as in the paper
         (`resampled_density`).
@@ -63,6 +66,7 @@ class Schedule:
     n_sweeps: int = 60
     n_burn_in: int = 20
     n_chains: int = 1
+    enough: float = 1.0
     beta: float = 0.7
     start: str = "guide"
 
@@ -108,21 +112,8 @@ class Refinement:
         }
 
 
-def refine(
-    movie: NDArray[np.float32],
-    noise_variance: FloatImage,
-    guide: FloatImage,
-    moments: BlinkingMoments,
-    projection: Projection,
-    *,
-    chain: BlinkingChain,
-    schedule: Schedule,
-    seed: int,
-    known: KnownBlinking = NOTHING_KNOWN,
-    n_workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> Refinement:
-    """One chain: sample fluorophores, their blinking and the parameters they share.
+class MarkovChain:
+    """One chain: samples fluorophores, their blinking and the parameters they share.
 
     Parameters
     ----------
@@ -140,10 +131,6 @@ def refine(
     seed : int
     known : KnownBlinking
         Taken in place of what the moments and the decay of the light tell.
-    n_workers : int
-        Threads; the result does not depend on it.
-    progress : callable, optional
-        Called with (done, total) sweeps.
 
     Notes
     -----
@@ -151,51 +138,99 @@ def refine(
     per-frame background. During burn-in the learnt on-fraction resets the number of expected
     emitters: K = light / (flux · on-fraction), with the flux from the second cumulant.
     """
-    shape = _prior_shape(guide)
-    scale = _Scale(float(guide.sum()), moments, MAX_EMITTERS_PER_PX * movie[0].size, known.flux)
-    start = starting_chain(moments, chain, movie.sum(axis=(1, 2), dtype=np.float64), known)
-    prior = scale.prior(shape, start, float(start.on_fraction(len(movie)).mean()))
-    sampler = Sampler(
-        movie, np.float32(1.0) / noise_variance, projection=projection, prior=prior,
-        beta=schedule.beta, seed=seed,
-        start=resampled_density(guide) if schedule.start == "resampled" else None,
-    )  # fmt: skip
-    maps = PosteriorMaps(projection.camera.refine(sampler.factor), sampler.factor)
-    ramp = _temperatures(sampler, guide, projection, schedule)
-    matrices, n_live = [], []
-    with ThreadPoolExecutor(n_workers) if n_workers > 1 else nullcontext() as executor:
-        for done in range(schedule.n_sweeps):
-            if done < len(ramp):
-                sampler.set_temperature(ramp[done])
-            sampler.sweep(decide=done > 0, executor=executor, n_workers=n_workers)
-            sampler.update_background(BACKGROUND_SIGMA_FRAMES)
-            sampler.update_noise()
-            if done >= FIRST_LEARNING_SWEEP:
-                sampler.update_chain()
-            live = sampler.live
-            n_live.append(int(live.size))
-            if done >= schedule.n_burn_in:
-                matrices.append(sampler.physics.matrix)
-                light = sampler.slots.light[live].mean(axis=1)
-                maps.add(*sampler.fine_positions(live), _shrunk(light))
-            elif done > 0 and done % PRIOR_UPDATE_SWEEPS == 0:
-                # The square root damps the feedback by which too few emitters look brighter for
-                # longer, which would ask for fewer still.
-                learnt = sampler.chain.steady_on_fraction
-                damping = np.sqrt(start.steady_on_fraction / max(learnt, 1e-3))
-                prior = scale.prior(shape, start, sampler.on_fraction() * damping)
-                sampler.set_prior(prior, expand=True)
-            if progress is not None:
-                progress(done + 1, schedule.n_sweeps)
-    return Refinement(
-        maps=maps,
-        emitters=_table(sampler, projection),
-        chain=BlinkingChain.from_matrix(np.mean(matrices, axis=0)),
-        flux=float(sampler.slots.flux[sampler.live].mean()) if n_live[-1] else 0.0,
-        noise_scale=sampler.noise_scale,
-        n_live=n_live,
-        identifiable=float(sampler.prior.intensity.sum(dtype=np.float64)) < 0.999 * scale.most,
-    )
+
+    def __init__(
+        self,
+        movie: NDArray[np.float32],
+        noise_variance: FloatImage,
+        guide: FloatImage,
+        moments: BlinkingMoments,
+        projection: Projection,
+        *,
+        chain: BlinkingChain,
+        schedule: Schedule,
+        seed: int,
+        known: KnownBlinking = NOTHING_KNOWN,
+    ) -> None:
+        self._schedule = schedule
+        self._projection = projection
+        self._shape = _prior_shape(guide)
+        self._scale = _Scale(
+            float(guide.sum()), moments, MAX_EMITTERS_PER_PX * movie[0].size, known.flux
+        )
+        light = movie.sum(axis=(1, 2), dtype=np.float64)
+        self._start = starting_chain(moments, chain, light, known)
+        on_fraction = float(self._start.on_fraction(len(movie)).mean())
+        self._sampler = Sampler(
+            movie, np.float32(1.0) / noise_variance, projection=projection,
+            prior=self._scale.prior(self._shape, self._start, on_fraction), beta=schedule.beta,
+            seed=seed, start=resampled_density(guide) if schedule.start == "resampled" else None,
+        )  # fmt: skip
+        self._ramp = _temperatures(self._sampler, guide, projection, schedule)
+        self._matrices: list[NDArray[np.float64]] = []
+        self._n_live: list[int] = []
+        factor = self._sampler.factor
+        self.maps = PosteriorMaps(projection.camera.refine(factor), factor)
+
+    def run(
+        self,
+        n_sweeps: int,
+        *,
+        n_workers: int = 1,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Sample until the chain has made `n_sweeps` in all.
+
+        Parameters
+        ----------
+        n_sweeps : int
+        n_workers : int
+            Threads; the result does not depend on it.
+        progress : callable, optional
+            Called with the sweeps done.
+        """
+        with ThreadPoolExecutor(n_workers) if n_workers > 1 else nullcontext() as executor:
+            while self._sampler.sweeps_done < n_sweeps:
+                self._sweep(executor, n_workers)
+                if progress is not None:
+                    progress(self._sampler.sweeps_done)
+
+    def _sweep(self, executor: Executor | None, n_workers: int) -> None:
+        sampler, done = self._sampler, self._sampler.sweeps_done
+        if done < len(self._ramp):
+            sampler.set_temperature(self._ramp[done])
+        sampler.sweep(decide=done > 0, executor=executor, n_workers=n_workers)
+        sampler.update_background(BACKGROUND_SIGMA_FRAMES)
+        sampler.update_noise()
+        if done >= FIRST_LEARNING_SWEEP:
+            sampler.update_chain()
+        live = sampler.live
+        self._n_live.append(int(live.size))
+        if done >= self._schedule.n_burn_in:
+            self._matrices.append(sampler.physics.matrix)
+            light = sampler.slots.light[live].sum(axis=1) / np.float32(sampler.field.n_frames)
+            self.maps.add(*sampler.fine_positions(live), _shrunk(light))
+        elif done > 0 and done % PRIOR_UPDATE_SWEEPS == 0:
+            # The square root damps the feedback by which too few emitters look brighter for
+            # longer, which would ask for fewer still.
+            learnt = sampler.chain.steady_on_fraction
+            damping = np.sqrt(self._start.steady_on_fraction / max(learnt, 1e-3))
+            on_fraction = sampler.on_fraction() * damping
+            sampler.set_prior(self._scale.prior(self._shape, self._start, on_fraction), expand=True)
+
+    def result(self) -> Refinement:
+        """What the retained sweeps tell."""
+        sampler, live = self._sampler, self._sampler.live
+        n_expected = float(sampler.prior.intensity.sum(dtype=np.float64))
+        return Refinement(
+            maps=self.maps,
+            emitters=_table(sampler, self._projection),
+            chain=BlinkingChain.from_matrix(np.mean(self._matrices, axis=0)),
+            flux=float(sampler.slots.flux[live].mean()) if live.size else 0.0,
+            noise_scale=sampler.noise_scale,
+            n_live=self._n_live,
+            identifiable=n_expected < 0.999 * self._scale.most,
+        )
 
 
 @dataclass(frozen=True, slots=True)

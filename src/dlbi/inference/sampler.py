@@ -15,7 +15,7 @@ from dlbi.core.photophysics import EMITTING, BlinkingChain
 from dlbi.core.rng import stream, stream_key
 from dlbi.forward import Projection
 from dlbi.inference.fhmm import subtract_emitters, sweep_tiles
-from dlbi.inference.state import Field, Guide, Physics, Slots
+from dlbi.inference.state import Guide, Physics, Slots, new_field, new_slots
 
 CANDIDATE_SHARE = 0.6
 """Birth candidates per expected emitter of a tile and sweep."""
@@ -101,25 +101,21 @@ class Sampler:
         )  # fmt: skip
         rows, columns = (n * self.tile_px for n in self._n_tiles)
         self._inside = (slice(self.pad_px, self.pad_px + h), slice(self.pad_px, self.pad_px + w))
-        self.field = Field(
-            np.zeros((rows, columns, n_frames), np.float32), np.zeros((rows, columns), np.float32)
-        )
-        self.field.residual[self._inside] = np.moveaxis(movie, 0, 2)
-        self.field.weight[self._inside] = weight
+        self.field = new_field(movie, weight, self._inside, (rows, columns))
         self.field_weight = weight
         self.physics = Physics(
             sigma, half, beta, prior.flux_mean, prior.flux_sd, prior.light_cv,
             prior.chain.matrix, prior.chain.start,
         )  # fmt: skip
         self.prior = prior
-        self.slots = _empty_slots(64, n_frames)
+        self.slots = new_slots(64, n_frames)
         self.set_prior(prior)
         self._populate(prior.intensity if start is None else start)
 
     @property
     def residual(self) -> NDArray[np.float32]:
         """Unexplained part of the movie inside the field, (Y, X, T); a view."""
-        return self.field.residual[self._inside]
+        return self.field.residual[(*self._inside, slice(0, self.field.n_frames))]
 
     @property
     def chain(self) -> BlinkingChain:
@@ -130,11 +126,10 @@ class Sampler:
         """Mean share of the movie that a fluorophore of the learnt chain emits."""
         state = self.physics.start
         total = 0.0
-        n_frames = self.field.residual.shape[2]
-        for _ in range(n_frames):
+        for _ in range(self.field.n_frames):
             total += state[EMITTING]
             state = state @ self.physics.matrix
-        return float(total / n_frames)
+        return float(total / self.field.n_frames)
 
     @property
     def live(self) -> NDArray[np.int64]:
@@ -205,7 +200,7 @@ class Sampler:
         expected = float(self.prior.intensity.sum(dtype=np.float64))
         cumulative = np.cumsum(density.ravel()) * (expected / density.sum())
         n = int(rng.poisson(expected))
-        self.slots = slots = _empty_slots(n + n // 2 + 64, self.field.residual.shape[2])
+        self.slots = slots = new_slots(n + n // 2 + 64, self.field.n_frames)
         cell = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")
         row, column = np.divmod(np.minimum(cell, cumulative.size - 1), density.shape[1])
         slots.y[:n] = (row + rng.random(n)) / self.factor - 0.5
@@ -215,7 +210,7 @@ class Sampler:
         state = rng.choice(3, size=n, p=self.physics.start)
         steps = np.cumsum(self.physics.matrix, axis=1)
         steps[:, -1] = 1.0
-        for t in range(slots.light.shape[1]):
+        for t in range(self.field.n_frames):
             slots.light[:n, t] = self.prior.flux_mean * (state == EMITTING)
             state = (rng.random(n)[:, None] >= steps[state]).sum(axis=1)
         subtract_emitters(slots, self.field, self.physics)
@@ -267,7 +262,7 @@ class Sampler:
         n_candidates = rng.poisson(self._candidate_rate) if births else 0
         candidates = np.repeat(np.arange(n_tiles), n_candidates)
         if live.size + candidates.size > self.slots.alive.size:
-            self.slots = _grown(self.slots, int(1.25 * (live.size + candidates.size)))
+            self.slots = self._grown(int(1.25 * (live.size + candidates.size)))
         free = np.flatnonzero(self.slots.alive == 0)[: candidates.size]
         ty, tx = (
             np.floor(p[live] + 0.5).astype(np.int64) // self.tile_px
@@ -277,6 +272,12 @@ class Sampler:
         by_tile = np.argsort(tile, kind="stable")
         ends = np.searchsorted(tile[by_tile], np.arange(n_tiles + 1))
         return np.concatenate([live, free])[by_tile], ends
+
+    def _grown(self, n: int) -> Slots:
+        new = new_slots(n, self.field.n_frames)
+        for name, old in self.slots._asdict().items():
+            getattr(new, name)[: len(old)] = old
+        return new
 
     def set_temperature(self, beta: float) -> None:
         """Set the likelihood temperature of the following sweeps."""
@@ -307,26 +308,6 @@ class Sampler:
         mean_square = np.einsum("yxt,yxt->yx", residual, residual) / residual.shape[2]
         self.noise_scale = float((self.field_weight * mean_square).mean())
         self.field.weight[self._inside] = self.field_weight / np.float32(self.noise_scale)
-
-
-def _empty_slots(n: int, n_frames: int) -> Slots:
-    return Slots(
-        alive=np.zeros(n, np.uint8),
-        y=np.zeros(n),
-        x=np.zeros(n),
-        flux=np.zeros(n, np.float32),
-        light=np.zeros((n, n_frames), np.float32),
-        bleach_frame=np.zeros(n, np.int32),
-        p_real=np.zeros(n, np.float32),
-        precision=np.zeros((n, 2), np.float32),
-    )
-
-
-def _grown(slots: Slots, n: int) -> Slots:
-    new = _empty_slots(n, slots.light.shape[1])
-    for name, old in slots._asdict().items():
-        getattr(new, name)[: len(old)] = old
-    return new
 
 
 def _tile_blocks(image: FloatImage, side: int) -> FloatImage:

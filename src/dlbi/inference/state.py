@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dlbi.core.kernels import kernel
+from dlbi.core.images import FloatImage
+from dlbi.core.kernels import F32, F64, kernel
+from dlbi.core.lanes import whole_blocks, zero_rows
 
 
 class Slots(NamedTuple):
@@ -23,8 +25,9 @@ class Slots(NamedTuple):
         Position, padded camera pixels.
     flux : ndarray, (K,), float32
         Mean light of an emitting frame.
-    light : ndarray, (K, T), float32
-        Light in each frame; zero where not emitting.
+    light : ndarray, (K, T'), float32
+        Light in each frame, in whole blocks of frames (`dlbi.core.lanes`); zero where not emitting
+        and beyond the movie.
     bleach_frame : ndarray, (K,), int32
         First bleached frame; T if none.
     p_real : ndarray, (K,), float32
@@ -34,13 +37,13 @@ class Slots(NamedTuple):
     """
 
     alive: NDArray[np.uint8]
-    y: NDArray[np.float64]
-    x: NDArray[np.float64]
-    flux: NDArray[np.float32]
-    light: NDArray[np.float32]
+    y: F64
+    x: F64
+    flux: F32
+    light: F32
     bleach_frame: NDArray[np.int32]
-    p_real: NDArray[np.float32]
-    precision: NDArray[np.float32]
+    p_real: F32
+    precision: F32
 
 
 class Field(NamedTuple):
@@ -48,14 +51,18 @@ class Field(NamedTuple):
 
     Parameters
     ----------
-    residual : ndarray, (Y, X, T), float32
-        Movie − background − light of all live emitters.
+    residual : ndarray, (Y, X, T'), float32
+        Movie − background − light of all live emitters, in whole blocks of frames
+        (`dlbi.core.lanes`); zero beyond the movie.
     weight : ndarray, (Y, X), float32
         Inverse noise variance; zero outside the field.
+    n_frames : int
+        T, frames of the movie.
     """
 
-    residual: NDArray[np.float32]
-    weight: NDArray[np.float32]
+    residual: F32
+    weight: F32
+    n_frames: int
 
 
 class Physics(NamedTuple):
@@ -113,40 +120,85 @@ class Guide(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Work space of one tile: PSF profiles, and arrays of one value a frame."""
+    """Work space of one tile: PSF profiles, window sums, and arrays of one value a frame.
 
-    gy: NDArray[np.float64]
-    gx: NDArray[np.float64]
-    dy: NDArray[np.float64]
-    dx: NDArray[np.float64]
-    new_gy: NDArray[np.float64]
-    new_gx: NDArray[np.float64]
-    matched: NDArray[np.float32]
-    ratio: NDArray[np.float32]
-    normal: NDArray[np.float32]
+    Profiles of the present place (gy, gx) and their derivatives (dy, dx); profiles of the last and
+    the next place in a window that holds both; weights of the matched filter and of its derivative;
+    then frames, in whole blocks where a window pass reads or writes them.
+    """
+
+    gy: F64
+    gx: F64
+    dy: F64
+    dx: F64
+    old_gy: F64
+    old_gx: F64
+    new_gy: F64
+    new_gx: F64
+    share: F32
+    slope: F32
+    matched: F32
+    pull_y: F32
+    pull_x: F32
+    new: F32
+    log_ratio: F32
+    ratio: F32
+    normal: F32
+    words: NDArray[np.uint64]
     bits: NDArray[np.int32]
-    floats: NDArray[np.float32]
-    states: NDArray[np.float64]
-    u: NDArray[np.float64]
-    after_on: NDArray[np.bool_]
-    after_dark: NDArray[np.bool_]
-    on: NDArray[np.float32]
-    old: NDArray[np.float32]
-    new: NDArray[np.float32]
-    received: NDArray[np.float64]
+    floats: F32
+    states: F64
+    u: F64
+    after_dark: NDArray[np.uint8]
+    differs: NDArray[np.uint8]
+    on: F32
 
 
 @kernel
-def new_scratch(half: int, n_frames: int) -> Scratch:
-    """Uninitialised scratch for windows of 2·half + 1 pixels and movies of `n_frames`."""
+def new_scratch(half: int, n_frames: int, n_padded: int) -> Scratch:
+    """Scratch for windows of 2·half + 1 pixels and movies of `n_frames` in `n_padded` numbers."""
     n = 2 * half + 1
-    bits = np.empty(n_frames, np.int32)
+    words = np.empty((n_frames + 1) // 2, np.uint64)
+    bits = words.view(np.int32)[:n_frames]
     return Scratch(
-        np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n),
+        np.empty(n), np.empty(n), np.empty(n), np.empty(n),
+        np.empty(n + 1), np.empty(n + 1), np.empty(n + 1), np.empty(n + 1),
+        np.empty((n, n), np.float32), np.empty((n, n), np.float32),
+        np.empty(n_padded, np.float32), np.empty(n_padded, np.float32),
+        np.empty(n_padded, np.float32),
+        np.zeros(n_padded, np.float32),
         np.empty(n_frames, np.float32), np.empty(n_frames, np.float32),
-        np.empty(n_frames, np.float32), bits, bits.view(np.float32),
+        np.empty(n_frames, np.float32), words, bits, bits.view(np.float32),
         np.empty((3, n_frames)), np.empty(n_frames),
-        np.empty(n_frames, np.bool_), np.empty(n_frames, np.bool_),
-        np.empty(n_frames, np.float32), np.zeros(n_frames, np.float32),
-        np.empty(n_frames, np.float32), np.empty((n, n)),
+        np.empty(n_frames, np.uint8), np.empty(n_frames, np.uint8),
+        np.empty(n_frames, np.float32),
     )  # fmt: skip
+
+
+def new_slots(n: int, n_frames: int) -> Slots:
+    """n free slots."""
+    return Slots(
+        alive=np.zeros(n, np.uint8),
+        y=np.zeros(n),
+        x=np.zeros(n),
+        flux=np.zeros(n, np.float32),
+        light=zero_rows((n, whole_blocks(n_frames))),
+        bleach_frame=np.full(n, n_frames, np.int32),
+        p_real=np.zeros(n, np.float32),
+        precision=np.zeros((n, 2), np.float32),
+    )
+
+
+def new_field(
+    movie: NDArray[np.float32],
+    weight: FloatImage,
+    place: tuple[slice, slice],
+    shape: tuple[int, int],
+) -> Field:
+    """A field of `shape` with the movie (T, Y, X) and its weight (Y, X) in `place`."""
+    n_frames = len(movie)
+    residual = zero_rows((*shape, whole_blocks(n_frames)))
+    residual[(*place, slice(0, n_frames))] = np.moveaxis(movie, 0, 2)
+    weights = np.zeros(shape, np.float32)
+    weights[place] = weight
+    return Field(residual, weights, n_frames)

@@ -22,7 +22,7 @@ TIFF_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff")
 BIG_TIFF_BYTES = 3.5e9
 """Pixels beyond which a TIFF is written as BigTIFF."""
 
-OUTPUT_SUFFIXES = (*TIFF_SUFFIXES, ".csv", ".html", ".json", ".png", ".toml")
+OUTPUT_SUFFIXES = (*TIFF_SUFFIXES, ".csv", ".html", ".json", ".md", ".png", ".toml")
 """Every suffix the package writes."""
 
 

@@ -1,8 +1,8 @@
 """A reconstruction on disk: the mean image in the named file, everything else beside it.
 
 For ``SR.ome.tif`` the siblings are ``SR.std.ome.tif``, ``SR.p_value.ome.tif``,
-``SR.background.ome.tif`` (camera pixels), ``SR.emitters.csv``, ``SR.report.html`` and
-``SR.provenance.json``; those that are not known are left out.
+``SR.occupancy.ome.tif``, ``SR.background.ome.tif`` (camera pixels), ``SR.emitters.csv``,
+``SR.report.html`` and ``SR.provenance.json``; those that are not known are left out.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ DESCRIPTIONS = {
     "mean": "mean",
     "std": "standard deviation of the mean",
     "p_value": "probability of no fluorophore",
+    "occupancy": "probability of a fluorophore within 5×5 pixels",
     "background": "background of the mean frame",
 }
 """The images of a reconstruction, and what their files say of them."""
@@ -40,13 +41,14 @@ class ReconstructionPaths:
 
     Parameters
     ----------
-    mean, std, p_value, background, emitters, report, provenance : Path
+    mean, std, p_value, occupancy, background, emitters, report, provenance : Path
         `mean` is the file that the user named.
     """
 
     mean: Path
     std: Path
     p_value: Path
+    occupancy: Path
     background: Path
     emitters: Path
     report: Path
@@ -55,7 +57,8 @@ class ReconstructionPaths:
     def siblings(self) -> list[Path]:
         """All but the mean."""
         return [
-            self.std, self.p_value, self.background, self.emitters, self.report, self.provenance
+            self.std, self.p_value, self.occupancy, self.background, self.emitters, self.report,
+            self.provenance,
         ]  # fmt: skip
 
     def every(self) -> list[Path]:
@@ -76,6 +79,7 @@ def reconstruction_paths(path: PathLike) -> ReconstructionPaths:
         mean=Path(path),
         std=sibling(path, "std"),
         p_value=sibling(path, "p_value"),
+        occupancy=sibling(path, "occupancy"),
         background=sibling(path, "background"),
         emitters=sibling(path, "emitters", ".csv"),
         report=sibling(path, "report", ".html"),
@@ -131,6 +135,7 @@ def save_reconstruction(
     known = {
         names.std: reconstruction.std is not None,
         names.p_value: reconstruction.p_value is not None,
+        names.occupancy: reconstruction.occupancy is not None,
         names.background: reconstruction.background is not None,
         names.emitters: reconstruction.emitters is not None,
         names.report: report is not None,
@@ -191,6 +196,7 @@ def load_reconstruction(path: PathLike, *, pixel_size_nm: float | None = None) -
             grid,
             std=_load_map(names.get("std")),
             p_value=_load_map(names.get("p_value")),
+            occupancy=_load_map(names.get("occupancy")),
             background=_load_map(names.get("background")),
             emitters=load_emitters(names["emitters"]) if "emitters" in names else None,
             provenance=load_json(names["provenance"]) if "provenance" in names else {},
@@ -208,6 +214,7 @@ def _existing_siblings(path: Path) -> dict[str, Path]:
     labelled = {
         "std": names.std,
         "p_value": names.p_value,
+        "occupancy": names.occupancy,
         "background": names.background,
         "emitters": names.emitters,
         "provenance": names.provenance,

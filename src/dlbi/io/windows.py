@@ -31,8 +31,8 @@ from dlbi.io.reconstructions import (
 from dlbi.io.tables import load_emitters, write_emitter_series
 
 SETTINGS = "settings.json"
-N_MAPS = 3
-"""Images on the fine grid of one window: mean, standard deviation and p-value."""
+N_MAPS = 4
+"""Images on the fine grid of one window: mean, standard deviation, p-value and occupancy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,12 +124,16 @@ def deconvolve(
     *,
     start: FloatImage | None = None,
     n_iterations: int = RL_ITERATIONS,
+    variance: FloatImage | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> FloatImage:
-    """Richardson–Lucy density of the mean image on the fine grid with its margin."""
+    """Richardson–Lucy density of the mean image on the fine grid with its margin.
+
+    With the variance of the mean the steps are damped (`richardson_lucy`).
+    """
     return richardson_lucy(
         movie.mean, movie.background.haze, projection, n_iterations=n_iterations, start=start,
-        progress=progress,
+        variance=variance, progress=progress,
     )  # fmt: skip
 
 

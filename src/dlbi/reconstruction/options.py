@@ -24,9 +24,14 @@ UNBLURRED = ("mean", "sofi")
 
 QUALITIES = {
     "preview": Schedule(n_sweeps=20, n_burn_in=10),
-    "standard": Schedule(n_sweeps=40, n_burn_in=15, n_chains=2),
-    "best": Schedule(n_sweeps=60, n_burn_in=20, n_chains=4),
+    "standard": Schedule(n_sweeps=50, n_burn_in=15, n_chains=2, enough=0.995),
+    "best": Schedule(n_sweeps=120, n_burn_in=20, n_chains=4, enough=0.998),
 }
+"""The most sweeps, and the agreement of the chains at which fewer are made (docs/inference.md)."""
+
+GUIDED_ITERATIONS = 20
+"""Richardson–Lucy steps from a guide, the network's image or the user's: they bring in light that
+it missed. More of them make it noisier again and the result worse (docs/training.md)."""
 
 MIN_SIDE_PX = 8
 
@@ -42,11 +47,14 @@ class Options:
     start: str = "guide"
     upscaling: int = 8
     n_workers: int = 1
+    n_chains: int | None = None
+    guide_iterations: int = GUIDED_ITERATIONS
 
     @property
     def schedule(self) -> Schedule:
         """Sweeps and start of the sampler."""
-        return replace(QUALITIES[self.quality], start=self.start)
+        schedule = replace(QUALITIES[self.quality], start=self.start)
+        return schedule if self.n_chains is None else replace(schedule, n_chains=self.n_chains)
 
     def check(self, stack: ImageStack) -> None:
         """Refuse unknown values, and what does not fit the movie or another option.
@@ -64,8 +72,13 @@ class Options:
             raise InputError(f"start must be one of {', '.join(STARTS)}, got {self.start!r}")
         if not 1 <= self.upscaling <= 16:
             raise InputError(f"upscaling must lie in 1…16, got {self.upscaling}")
-        if self.n_workers < 1:
-            raise InputError(f"the number of workers must be at least 1, got {self.n_workers}")
+        for what, value, least in (
+            ("workers", self.n_workers, 1),
+            ("chains", 1 if self.n_chains is None else self.n_chains, 1),
+            ("guide iterations", self.guide_iterations, 0),
+        ):
+            if value < least:
+                raise InputError(f"the number of {what} must be at least {least}, got {value}")
         side = NETWORK_SIDE_PX if self.method in LEARNED else MIN_SIDE_PX
         if min(stack.grid.shape) < side:
             h, w = stack.grid.shape

@@ -22,9 +22,10 @@ from dlbi.core.rng import RngLike, root_seed
 from dlbi.core.scope import Scope
 from dlbi.forward import Projection
 from dlbi.inference.classical import mean_image, sofi2
-from dlbi.inference.fusion import product_of_experts, same_relative_std, std_of_experts
+from dlbi.inference.fusion import product_of_experts
 from dlbi.inference.refinement import Schedule
 from dlbi.inference.significance import light_z, p_dark, shows_light
+from dlbi.inference.uncertainty import image_std
 from dlbi.learning.network import Network, load_network
 from dlbi.learning.prediction import Prediction
 from dlbi.reconstruction.measurement import (
@@ -37,19 +38,27 @@ from dlbi.reconstruction.measurement import (
     with_margin,
     without_margin,
 )
-from dlbi.reconstruction.options import LEARNED, UNBLURRED, Options
-from dlbi.reconstruction.prior import disagreement, look, report_disagreement
+from dlbi.reconstruction.options import GUIDED_ITERATIONS, LEARNED, UNBLURRED, Options
+from dlbi.reconstruction.prior import (
+    disagreement,
+    is_astray,
+    led_back,
+    look,
+    report_disagreement,
+)
 from dlbi.reconstruction.sampling import sample
 from dlbi.reconstruction.scoping import Given, given_by
 from dlbi.reconstruction.threeb import announce_threeb, sample_threeb
 
-GUIDED_ITERATIONS = 20
-"""Richardson–Lucy steps from the network's image: they bring in light that it missed. More of them
-make the guide noisier again and the result worse (docs/training.md)."""
-
 FUSION_BANDWIDTH_PX, FUSION_WEIGHT = 2.0, 0.75
 """Fine pixels over which sampled and network's image are compared where they are joined, and the
 weight of the sampled one (docs/training.md)."""
+
+GUIDE_BANDWIDTH_PX = 3.0
+"""The same for `bayes` under a guide of the user, at equal weights (docs/uncertainty.md)."""
+
+PREVIEW = "first useful preview"
+"""Milestone that is reported when the sampler has seen the whole field often enough to look at."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the stage, the steps done and the steps in all."""
@@ -65,6 +74,8 @@ def reconstruct(
     model: Network | None = None,
     quality: str = "standard",
     start: str = "guide",
+    n_chains: int | None = None,
+    guide_iterations: int = GUIDED_ITERATIONS,
     upscaling: int = 8,
     rng: RngLike = None,
     n_workers: int = 1,
@@ -96,6 +107,11 @@ def reconstruct(
     start : {"guide", "resampled"}
         Where their first emitters are: as dense as the guide, or resampled from it by the paper's
         rule (`dlbi.inference.resampling`).
+    n_chains : int, optional
+        Chains of the sampler; as many as `quality` says if not given.
+    guide_iterations : int
+        Richardson–Lucy steps by which `dlbi` makes the network's image agree with the movie before
+        it samples; 0 leaves that image as it is.
     upscaling : int
         Fine pixels per camera pixel along one axis; the network knows 8 only.
     rng : int, Generator or None
@@ -103,14 +119,14 @@ def reconstruct(
     n_workers : int
         Threads of the network and the sampler.
     progress : callable, optional
-        Called with (stage, done, total).
+        Called with (stage, done, total); a milestone (`PREVIEW`) has none.
 
     Returns
     -------
     Reconstruction
         Mean light of each fine pixel, (Y·upscaling, X·upscaling), in the unit of the movie;
-        `std` and `p_value` from `dlbi`, `network` and `bayes`; `emitters` from `dlbi` and `bayes`;
-        `std` and `emitters` from `3b`.
+        `std` and `p_value` from `dlbi`, `network` and `bayes`; `occupancy` and `emitters` from
+        `dlbi` and `bayes`; `std` and `emitters` from `3b`.
 
     Raises
     ------
@@ -130,7 +146,9 @@ def reconstruct(
     Li et al. 2018, doi:10.1093/bioinformatics/bty241, sections 2.2 and 2.3; docs/paper-map.md
     lists the deviations.
     """
-    options = Options(method, guide, model, quality, start, upscaling, n_workers)
+    options = Options(
+        method, guide, model, quality, start, upscaling, n_workers, n_chains, guide_iterations
+    )
     options.check(stack)
     if method == "3b":
         announce_threeb(stack, quality)
@@ -176,8 +194,11 @@ def reconstruct_given(
         )  # fmt: skip
     projection = projection_of(stack, psf, upscaling)
     first = None if guide is None else with_margin(guide, projection)
-    density = deconvolve(movie, projection, start=first, progress=partial(report, "guide"))
-    record |= {"guided": guide is not None, "rl_iterations": RL_ITERATIONS}
+    n_steps = RL_ITERATIONS if guide is None else GUIDED_ITERATIONS
+    density = deconvolve(
+        movie, projection, start=first, n_iterations=n_steps, progress=partial(report, "guide")
+    )
+    record |= {"guided": guide is not None, "rl_iterations": n_steps}
     if method == "rl":
         image = without_margin(density, projection)
         return Reconstruction(image, fine, background=movie.background.haze, provenance=record)
@@ -207,7 +228,8 @@ def reconstruct_given(
             prior = None
     return _refined(
         movie, prior, density, projection, p_dark(z, upscaling), record,
-        schedule=options.schedule, given=given, n_workers=n_workers, report=report,
+        schedule=options.schedule, given=given, guide_iterations=options.guide_iterations,
+        n_workers=n_workers, report=report,
     )  # fmt: skip
 
 
@@ -242,6 +264,7 @@ def _refined(
     *,
     schedule: Schedule,
     given: Given,
+    guide_iterations: int,
     n_workers: int,
     report: Progress,
 ) -> Reconstruction:
@@ -249,29 +272,40 @@ def _refined(
     if prior is not None:
         density = deconvolve(
             movie, projection, start=with_margin(prior.mean, projection),
-            n_iterations=GUIDED_ITERATIONS, progress=partial(report, "guided deconvolution"),
+            n_iterations=guide_iterations, progress=partial(report, "guided deconvolution"),
         )  # fmt: skip
     sampled = sample(
         movie, density, projection,
         schedule=schedule, seed=record["seed"], n_workers=n_workers,
         known=given.blinking, progress=partial(report, "sampling"),
+        on_preview=partial(report, PREVIEW, 0, 0),
     )  # fmt: skip
-    record |= sampled.record | {"schedule": asdict(schedule)}
+    record |= sampled.record | {
+        "schedule": asdict(schedule),
+        "guide_iterations": None if prior is None else guide_iterations,
+    }
     if prior is None:
-        image = product_of_experts(sampled.density, without_margin(density, projection))
-        std = same_relative_std(sampled.std, sampled.density, image)
+        bandwidth_px = GUIDE_BANDWIDTH_PX if record["guided"] else 0.0
+        guide = without_margin(density, projection)
+        image = product_of_experts(sampled.density, guide, bandwidth_px=bandwidth_px)
+        std = image_std(image, sampled.std)
     else:
         image = product_of_experts(
             sampled.density, prior.mean, weight=FUSION_WEIGHT, bandwidth_px=FUSION_BANDWIDTH_PX
         )
-        std = std_of_experts(
-            sampled.std, prior.std, sampled.density, prior.mean, weight=FUSION_WEIGHT
+        record["led_back"] = is_astray(prior.mean, sampled.density, movie, projection)
+        if record["led_back"]:
+            image = led_back(image, movie, projection, progress=partial(report, "leading back"))
+        std = image_std(
+            image, sampled.std, expected=prior.std, disagreement=sampled.density - prior.mean
         )
     p_value = None if prior is None else prior.p_value
+    if p_value is None:
+        p_value = np.maximum(1.0 - sampled.occupancy, dark)
     return Reconstruction(
-        image, projection.camera.refine(record["upscaling"]), std=std,
-        p_value=np.maximum(sampled.p_empty, dark) if p_value is None else p_value,
-        emitters=sampled.emitters, background=movie.background.haze, provenance=record,
+        image, projection.camera.refine(record["upscaling"]), std=std, p_value=p_value,
+        occupancy=sampled.occupancy, emitters=sampled.emitters,
+        background=movie.background.haze, provenance=record,
     )  # fmt: skip
 
 
@@ -284,7 +318,7 @@ def _empty(movie: Movie, fine: PixelGrid, record: dict[str, Any]) -> Reconstruct
     )
     nothing = np.zeros(fine.shape, np.float32)
     return Reconstruction(
-        nothing, fine, std=nothing, p_value=np.ones_like(nothing),
+        nothing, fine, std=nothing, p_value=np.ones_like(nothing), occupancy=nothing,
         emitters=Emitters(np.zeros(0), np.zeros(0)), background=movie.background.haze,
         provenance=record,
     )  # fmt: skip

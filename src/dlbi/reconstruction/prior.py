@@ -10,10 +10,17 @@ import numpy as np
 
 from dlbi.core.errors import DlbiWarning
 from dlbi.core.images import FloatImage
+from dlbi.evaluation.squirrel import temporal_variance
 from dlbi.forward import Projection
 from dlbi.learning.network import Network
 from dlbi.learning.prediction import Prediction, out_of_range, predict, predict_frames
-from dlbi.reconstruction.measurement import Movie, observed, with_margin
+from dlbi.reconstruction.measurement import (
+    Movie,
+    deconvolve,
+    observed,
+    with_margin,
+    without_margin,
+)
 
 DISAGREEMENT = 5.0
 """Standard errors of the mean image by which the network's image may miss a pixel."""
@@ -23,6 +30,13 @@ MODEL_ERROR = 0.05
 
 LARGE_SHARE = 0.10
 """Share of the field in disagreement from which on the user is told."""
+
+STRAY_SHARE, EXPLAINED_SHARE = 0.25, 0.05
+"""The network leads astray where its image disagrees with more than the first share of the field
+and the sampled density with less than the second: so light and background are not to blame."""
+
+LEADING_STEPS = 10
+"""Damped Richardson–Lucy steps that lead a result back."""
 
 
 def look(
@@ -117,6 +131,54 @@ def report_disagreement(z: FloatImage) -> dict[str, float]:
             stacklevel=3,
         )
     return {"share_in_disagreement": share, "rms_z": float(np.sqrt(np.mean(z**2)))}
+
+
+def is_astray(image: FloatImage, sampled: FloatImage, movie: Movie, projection: Projection) -> bool:
+    """Whether fluorophores explain the mean image, but the network's image does not.
+
+    Parameters
+    ----------
+    image, sampled : ndarray, (Y·f, X·f), counts
+        The network's image and the sampled density.
+    movie : Movie
+    projection : Projection
+    """
+    network, fluorophores = (
+        float((np.abs(disagreement(movie, x, projection)) > DISAGREEMENT).mean())
+        for x in (image, sampled)
+    )
+    return network > STRAY_SHARE and fluorophores < EXPLAINED_SHARE
+
+
+def led_back(
+    image: FloatImage,
+    movie: Movie,
+    projection: Projection,
+    *,
+    progress: Callable[[int, int], None],
+) -> FloatImage:
+    """An image that the network led astray, corrected where it does not explain the mean image.
+
+    Parameters
+    ----------
+    image : ndarray, (Y·f, X·f), counts
+    movie : Movie
+    projection : Projection
+    progress : callable
+        Called with (done, total) steps.
+
+    Notes
+    -----
+    Deconvolution of the mean, damped by its standard error with the blinking in it
+    (`temporal_variance`): what noise or luck may have done stays, so no grain arises.
+    """
+    variance = temporal_variance(movie.stack) / np.float32(movie.stack.n_frames)
+    start = with_margin(image, projection)
+    corrected = deconvolve(
+        movie, projection, start=start, n_iterations=LEADING_STEPS, variance=variance,
+        progress=progress,
+    )  # fmt: skip
+    return without_margin(corrected, projection)
 
 
 def _in_counts(raw: Prediction, movie: Movie) -> Prediction:

@@ -21,7 +21,8 @@ from dlbi.inference.blinking_start import NOTHING_KNOWN, KnownBlinking
 from dlbi.inference.chains import run_chains
 from dlbi.inference.fusion import density_bandwidth
 from dlbi.inference.moments import blinking_moments
-from dlbi.inference.refinement import Schedule, refine
+from dlbi.inference.refinement import MarkovChain, Schedule
+from dlbi.inference.uncertainty import occupancy, with_p_real
 from dlbi.reconstruction.measurement import MARGIN_PX, Movie
 from dlbi.tiling import Region, plan, scale
 
@@ -32,8 +33,8 @@ LIGHT_CV = 0.3
 """Coefficient of variation of the light of single emitting frames that is assumed."""
 
 MAX_TILE_VOXELS = 50_000_000
-"""Pixels × frames sampled at once; about 1.5 GB with all that goes with them, for each chain that
-runs at the same time."""
+"""Pixels × frames sampled at once, of all chains together; about 1.5 GB with all that goes with
+them."""
 
 LARGE_R_HAT = 1.2
 """Median R-hat over the bright camera pixels from which on the user is told."""
@@ -50,8 +51,8 @@ class Sampled:
     ----------
     density, std : ndarray, (Y·f, X·f), counts
         Mean signal of a fine pixel and its deviation over the sweeps.
-    p_empty : ndarray, (Y·f, X·f)
-        Share of the sweeps without a fluorophore.
+    occupancy : ndarray, (Y·f, X·f)
+        Probability of a fluorophore in the square of 5×5 fine pixels around each pixel.
     emitters : Emitters
     record : dict
         Diagnostics for the provenance.
@@ -59,7 +60,7 @@ class Sampled:
 
     density: FloatImage
     std: FloatImage
-    p_empty: FloatImage
+    occupancy: FloatImage
     emitters: Emitters
     record: dict[str, Any]
 
@@ -73,6 +74,7 @@ def sample(
     seed: int,
     n_workers: int,
     progress: Callable[[int, int], None],
+    on_preview: Callable[[], None] | None = None,
     known: KnownBlinking = NOTHING_KNOWN,
 ) -> Sampled:
     """Sample the fluorophores of a movie under a guide density (paper 2.3).
@@ -88,6 +90,8 @@ def sample(
         The result depends on the seed only.
     progress : callable
         Called with (done, total) sweeps.
+    on_preview : callable, optional
+        Called once when the whole field has been sampled well enough to look at.
     known : KnownBlinking
         Blinking and light that are not to be measured.
     """
@@ -97,41 +101,57 @@ def sample(
     light_cv = LIGHT_CV if known.light_cv is None else known.light_cv
     moments = blinking_moments(movie.stack, guide, projection, light_cv=light_cv)
     density, std = np.zeros(fine.shape, np.float32), np.zeros(fine.shape, np.float32)
-    p_empty = np.ones(fine.shape, np.float32)
-    tiles = plan(camera.shape, max_px=MAX_TILE_VOXELS // movie.stack.n_frames, halo_px=TILE_HALO_PX)
+    occupied = np.zeros(fine.shape, np.float32)
+    max_px = MAX_TILE_VOXELS // (movie.stack.n_frames * schedule.n_chains)
+    tiles = plan(camera.shape, max_px=max_px, halo_px=TILE_HALO_PX)
     tables, diagnostics = [], []
     for n, tile in enumerate(tiles):
         expected = guide[_fine_with_margin(tile.outer, f)]
         if not expected.any():  # a masked part of the field
             continue
         chain = partial(
-            refine, movie.frames(tile.outer), movie.variance[tile.outer], expected, moments,
+            MarkovChain, movie.frames(tile.outer), movie.variance[tile.outer], expected, moments,
             projection.crop(tile.outer), chain=PRESET_CHAIN, known=known, schedule=schedule,
         )  # fmt: skip
         result = run_chains(
-            chain, schedule.n_chains,
+            chain, schedule,
             seed=seed if len(tiles) == 1 else derived_seed(seed, *tile.index),
             n_workers=n_workers,
             progress=partial(_report_tile, progress, n, len(tiles)),
+            on_preview=on_preview if n == len(tiles) - 1 else None,
         )  # fmt: skip
+        found = occupancy(result.p_empty)
+        identifiable = all(c["identifiable"] for c in result.diagnostics["chains"])
         core, inner = scale(tile.core, f), scale(tile.inner, f)
         for whole, part in (
             (density, result.density),
             (std, result.std),
-            (p_empty, result.p_empty),
+            (occupied, found),
         ):
             whole[core] = part[inner]
-        tables.append(result.emitters.within(camera.crop_region(tile.core)))
+        own = result.emitters.within(camera.crop_region(tile.core))
+        outer = camera.crop_region(tile.outer).refine(f)
+        tables.append(with_p_real(own, found, outer, identifiable=identifiable))
         diagnostics.append(result.diagnostics)
     emitters = Emitters.concatenate(tables)
     bandwidth = density_bandwidth(emitters, fine.pixel_size_nm)
     density, std = (gaussian_filter(m, bandwidth, mode="nearest") for m in (density, std))
     record = {
         "bandwidth_px": bandwidth,
+        "sampling": _stopping(diagnostics, schedule),
         "blinking_moments": moments._asdict(),
+        "emitters_identifiable": all(c["identifiable"] for t in diagnostics for c in t["chains"]),
         "tiles": diagnostics,
     } | _agreement(diagnostics)
-    return Sampled(density, std, p_empty, emitters, record)
+    return Sampled(density, std, occupied, emitters, record)
+
+
+def _stopping(tiles: list[dict[str, Any]], schedule: Schedule) -> dict[str, Any]:
+    """Sweeps of each chain in the tile that took most, and why they ended."""
+    n_sweeps = max((tile["n_sweeps"] for tile in tiles), default=0)
+    alike = bool(tiles) and all(tile["stopped"] for tile in tiles)
+    why = "the chains agree" if alike else "the most of this quality"
+    return {"n_sweeps_done": n_sweeps, "n_sweeps_most": schedule.n_sweeps, "stopped_because": why}
 
 
 def _agreement(tiles: list[dict[str, Any]]) -> dict[str, float]:
@@ -145,8 +165,7 @@ def _agreement(tiles: list[dict[str, Any]]) -> dict[str, float]:
     if median > LARGE_R_HAT:
         warnings.warn(
             f"the chains of the sampler differ more than each of them tells (R-hat {median:.2f} in "
-            "half of the bright pixels); the standard deviation allows for it, --quality best "
-            "samples longer",
+            "half of the bright pixels); --quality best samples longer",
             DlbiWarning,
             stacklevel=4,
         )

@@ -114,10 +114,10 @@ def reconstruct_windows(
     psf, scope, rng
         As in `reconstruct`. A window draws its numbers from the seed and its first frame.
     progress : callable, optional
-        Called with ("window i of n, stage", done, total).
+        Called with ("window i of n, stage", done, total); without milestones.
     **options
-        `method`, `guide`, `model`, `quality`, `start`, `upscaling` and `n_workers` as in
-        `reconstruct`.
+        `method`, `guide`, `model`, `quality`, `start`, `n_chains`, `guide_iterations`, `upscaling`
+        and `n_workers` as in `reconstruct`.
 
     Yields
     ------
@@ -186,7 +186,8 @@ def _each(
 
 
 def _report(progress: Progress, name: str, stage: str, done: int, total: int) -> None:
-    progress(f"{name}, {stage}", done, total)
+    if total > 0:  # the milestones of each window would be too much
+        progress(f"{name}, {stage}", done, total)
 
 
 @contextmanager

@@ -79,8 +79,8 @@ class Scratch(NamedTuple):
     floats: F32
     weights: F64
     u: F64
-    after_on: NDArray[np.bool_]
-    after_dark: NDArray[np.bool_]
+    after_on: NDArray[np.uint8]
+    after_dark: NDArray[np.uint8]
     new: F32
     change: F64
 
@@ -91,8 +91,8 @@ def new_scratch(n_frames: int) -> Scratch:
     bits = np.empty(n_frames, np.int32)
     return Scratch(
         np.empty(n_frames, np.float32), np.empty(n_frames, np.float32), bits, bits.view(np.float32),
-        np.empty((3, n_frames)), np.empty(n_frames), np.empty(n_frames, np.bool_),
-        np.empty(n_frames, np.bool_), np.empty(n_frames, np.float32), np.empty(n_frames),
+        np.empty((3, n_frames)), np.empty(n_frames), np.empty(n_frames, np.uint8),
+        np.empty(n_frames, np.uint8), np.empty(n_frames, np.float32), np.empty(n_frames),
     )  # fmt: skip
 
 

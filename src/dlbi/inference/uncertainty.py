@@ -1,0 +1,131 @@
+"""From what chains and experts say of their certainty to numbers that hold on simulations.
+
+A sampler that mixes slowly, a likelihood that is tempered, and images that are joined of two all
+make the raw spread wrong: too large where the image is bright, far too small where structure was
+missed. What is stated is a spread whose few constants were fitted on simulated movies with seeds
+of their own; docs/uncertainty.md has the tables on other movies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.special import expit, logit
+
+from dlbi.core.emitters import Emitters
+from dlbi.core.grid import PixelGrid
+from dlbi.core.images import FloatImage
+
+SAMPLED_SHARE = 0.05
+"""Share of the variance of the chains, within and between them, that counts."""
+
+DISAGREEMENT_SHARE = 0.10
+"""Share of the squared difference of network and sampled density that counts."""
+
+OCCUPANCY_SHARE = 0.50
+"""Share of scale × expected light that counts: 1 if each pixel were either empty or full."""
+
+REACH_PX = 4.0
+"""Distance over which light may in truth be distributed otherwise than a sampled image shows,
+fine pixels."""
+
+LOG_ODDS_SHRINKAGE = 0.8
+"""Share of the log odds of being occupied that holds: sweeps of a chain resemble each other."""
+
+MATCH_RADIUS_PX = 2.5
+"""Fine pixels within which an emitter and a true one count as the same."""
+
+ALONE_LOG_ODDS, ALONE_SHARE = -0.20, 0.36
+"""Log odds that a sampled emitter has a true one of its own within that radius, at even odds of
+occupancy, and how they rise with the log odds of occupancy."""
+
+
+def structure_scale(image: FloatImage) -> float:
+    """Brightness of the typical place that light comes from, Σ m² / Σ m; 0 for an empty image."""
+    total = float(image.sum(dtype=np.float64))
+    return float(np.square(image, dtype=np.float64).sum()) / total if total > 0 else 0.0
+
+
+def image_std(
+    image: FloatImage,
+    sampled_std: FloatImage,
+    *,
+    expected: FloatImage | None = None,
+    disagreement: FloatImage | None = None,
+) -> FloatImage:
+    """Calibrated standard deviation of an image that a sampled density went into.
+
+    Parameters
+    ----------
+    image : ndarray, (Y, X)
+    sampled_std : ndarray, (Y, X)
+        Of the sampled density, within and between chains; the unit of the image.
+    expected : ndarray, (Y, X), optional
+        Light that may be here: the standard deviation that the network states. Without it the
+        image itself, blurred by `REACH_PX`.
+    disagreement : ndarray, (Y, X), optional
+        Sampled density − network's image.
+
+    Notes
+    -----
+    √(0.05 s² + 0.1 d² + ½ S e) with the scale S of the structure. The last term is that of
+    structure finer than the image: where pixels are either empty or as bright as S, and S is
+    reached with the probability e/S, the variance is S e (1 − e/S).
+    """
+    if expected is None:
+        expected = gaussian_filter(image, REACH_PX, mode="nearest")
+    variance = np.float32(SAMPLED_SHARE) * sampled_std**2
+    variance += np.float32(OCCUPANCY_SHARE * structure_scale(image)) * expected
+    if disagreement is not None:
+        variance += np.float32(DISAGREEMENT_SHARE) * disagreement**2
+    return np.asarray(np.sqrt(variance), np.float32)
+
+
+def occupancy(p_empty: FloatImage) -> FloatImage:
+    """Calibrated probability of a fluorophore near each pixel.
+
+    Parameters
+    ----------
+    p_empty : ndarray
+        Share of the sweeps without one, within (0, 1).
+
+    Notes
+    -----
+    0.8 × log odds.
+    """
+    return np.asarray(expit(-LOG_ODDS_SHRINKAGE * logit(p_empty.astype(np.float64))), np.float32)
+
+
+def with_p_real(
+    emitters: Emitters, p_occupied: FloatImage, grid: PixelGrid, *, identifiable: bool
+) -> Emitters:
+    """The emitters with the calibrated probability that each of them is a fluorophore.
+
+    Parameters
+    ----------
+    emitters : Emitters
+    p_occupied : ndarray, (Y, X)
+        `occupancy` on the fine grid.
+    grid : PixelGrid
+        The fine grid.
+    identifiable : bool
+        False if each emitter stands for several fluorophores.
+
+    Notes
+    -----
+    `p_real` is the probability that the emitter can be paired one-to-one with a true fluorophore
+    within `MATCH_RADIUS_PX`. P(F|R) at the last visit (Eq. 10) is conditional on all other
+    emitters staying where they are and close to 1 for whatever is alive; the average over all
+    sweeps and chains is not. Emitters that stand for several have the occupancy itself: there is
+    always a true one left to pair them with.
+    """
+    rows, columns = (
+        np.clip(np.rint(p), 0, n - 1).astype(np.int64)
+        for p, n in zip(grid.to_px(emitters.y_nm, emitters.x_nm), grid.shape, strict=True)
+    )
+    p_real = p_occupied[rows, columns].astype(np.float64)
+    if identifiable:
+        p_real = expit(ALONE_LOG_ODDS + ALONE_SHARE * logit(p_real))
+    return replace(emitters, p_real=np.asarray(p_real, np.float32))

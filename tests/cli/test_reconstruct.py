@@ -12,6 +12,7 @@ import tifffile
 from tests.cli.movies import counts, write_movie
 
 from dlbi import __version__
+from dlbi.cli.job import N_IMAGES
 from dlbi.core.grid import PixelGrid
 from dlbi.core.optics import GaussianPSF
 from dlbi.io.images import load_grid_image, load_image, save_image
@@ -64,6 +65,8 @@ def test_reconstruction_is_written_with_its_siblings(reconstructed):
     if method in ("bayes", "dlbi"):
         siblings |= {"sr.emitters.csv", "sr.occupancy.ome.tif"}
     assert {p.name for p in out.parent.iterdir()} == siblings
+    fine = {name for name in siblings if name.endswith(".tif") and "background" not in name}
+    assert len(fine) == N_IMAGES.get(method, 1)
     _, grid = load_grid_image(out)
     assert grid == PixelGrid((192, 192), 20.0)
 

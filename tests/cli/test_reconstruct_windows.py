@@ -88,7 +88,7 @@ def test_every_window_is_an_image_of_the_stack(finished, simulated):
         )
     )  # fmt: skip
     assert [frames.start for frames, _ in expected] == [0, 6, 12, 18]
-    for name in ("mean", "std", "p_value", "background"):
+    for name in ("mean", "std", "p_value", "occupancy", "background"):
         label = "" if name == "mean" else f".{name}"
         with tifffile.TiffFile(finished / f"sr{label}.ome.tif") as tif:
             assert tif.series[0].axes == "TYX"

@@ -32,6 +32,7 @@ def make(seed, n_emitters=3):
         std=rng.random((24, 16), np.float32),
         p_value=rng.random((24, 16), np.float32),
         emitters=Emitters(*positions),
+        occupancy=rng.random((24, 16), np.float32),
         background=rng.random((3, 2), np.float32),
         provenance={"seed": seed},
     )
@@ -53,7 +54,7 @@ def test_windows_become_stacks(tmp_path):
     written = run.save(interval_s=1.5, provenance={"seed": 1}, report="<html>")
     assert set(written) == set(tmp_path.iterdir()) == set(reconstruction_paths(run.output).every())
     names = reconstruction_paths(run.output)
-    for name in ("mean", "std", "p_value", "background"):
+    for name in ("mean", "std", "p_value", "occupancy", "background"):
         with tifffile.TiffFile(getattr(names, name)) as tif:
             (series,) = tif.series
             assert series.axes == "TYX"
@@ -87,7 +88,9 @@ def test_what_a_window_lacks_is_left_out_and_an_old_file_of_it_goes(tmp_path):
     run = finished(tmp_path, [make(0), replace(make(1), std=None, emitters=None)])
     run.save(interval_s=None, provenance={}, overwrite=True)
     names = reconstruction_paths(run.output)
-    left = {names.mean, names.p_value, names.background, names.provenance}
+    left = {
+        names.mean, names.p_value, names.occupancy, names.background, names.provenance
+    }  # fmt: skip
     assert set(tmp_path.iterdir()) == left
     with tifffile.TiffFile(names.mean) as tif:
         assert "TimeIncrement" not in tif.ome_metadata
@@ -155,12 +158,10 @@ def test_a_failure_leaves_no_file_and_all_windows(tmp_path, monkeypatch, step):
 
 
 def test_a_disk_without_room_is_refused(tmp_path, monkeypatch):
-    # Twice (window and stack) three maps of four bytes.
+    # Twice (window and stack) three images of four bytes.
     needed = 2 * 3 * 4 * 24 * 16 * 5
     free = type("Usage", (), {"free": needed})
     monkeypatch.setattr(windows.shutil, "disk_usage", lambda _: free)
-    check_space(tmp_path / "SR.tif", GRID, 5)
-    with pytest.raises(
-        OutputError, match=r"6 windows need up to 5\.53e-05 GB and 4\.61e-05 GB are"
-    ):
-        check_space(tmp_path / "SR.tif", GRID, 6)
+    check_space(tmp_path / "SR.tif", GRID, n_windows=5, n_images=3)
+    with pytest.raises(OutputError, match=r"6 windows need 5\.53e-05 GB and 4\.61e-05 GB are"):
+        check_space(tmp_path / "SR.tif", GRID, n_windows=6, n_images=3)

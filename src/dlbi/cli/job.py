@@ -25,6 +25,9 @@ from dlbi.report import render_report
 
 Record = Mapping[str, Any]
 
+N_IMAGES = {"dlbi": 4, "bayes": 4, "network": 3, "3b": 2}
+"""Images on the fine grid that a method makes, if more than the mean."""
+
 SHARED = ("method", "upscaling", "scope", "noise", "psf")
 """What is recorded once for all windows."""
 
@@ -79,7 +82,8 @@ class Job:
         goes_on = bool(earlier) and first_difference(self.record, earlier) is None
         first = len(finished) if goes_on else 0
         fine = self.stack.grid.refine(self.options["upscaling"])
-        check_space(self.out, fine, len(windows) - first)
+        n_images = N_IMAGES.get(self.options["method"], 1)
+        check_space(self.out, fine, n_windows=len(windows) - first, n_images=n_images)
         print(_describe(windows, first), flush=True)
         with naming(self.movie), progress_report() as progress:
             results = reconstruct_windows(

@@ -31,8 +31,6 @@ from dlbi.io.reconstructions import (
 from dlbi.io.tables import load_emitters, write_emitter_series
 
 SETTINGS = "settings.json"
-N_MAPS = 4
-"""Images on the fine grid of one window: mean, standard deviation, p-value and occupancy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +196,7 @@ def _write_text(path: Path, *, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def check_space(output: PathLike, grid: PixelGrid, n_windows: int) -> None:
+def check_space(output: PathLike, grid: PixelGrid, *, n_windows: int, n_images: int) -> None:
     """Refuse a time-lapse that the disk has no room for, finished windows and result together.
 
     Parameters
@@ -208,16 +206,18 @@ def check_space(output: PathLike, grid: PixelGrid, n_windows: int) -> None:
         Fine pixels.
     n_windows : int
         Windows that are not finished.
+    n_images : int
+        Images on the fine grid of one window.
 
     Raises
     ------
     OutputError
         If it needs more than is free.
     """
-    needed = 2 * n_windows * N_MAPS * 4 * grid.shape[0] * grid.shape[1]
+    needed = 2 * n_windows * n_images * 4 * grid.shape[0] * grid.shape[1]
     free = shutil.disk_usage(Path(output).parent).free
     if needed > free:
         raise OutputError(
-            f"{output}: {n_windows} windows need up to {needed / 1e9:.3g} GB and "
+            f"{output}: {n_windows} windows need {needed / 1e9:.3g} GB and "
             f"{free / 1e9:.3g} GB are free; choose another disk, longer windows or a smaller --roi"
         )

@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from tests.cli.movies import counts, write_movie
 
+from dlbi.core.errors import InputError, OutputError
 from dlbi.core.optics import GaussianPSF
 from dlbi.io.stacks import load_stack
 from dlbi.io.windows import FinishedWindows
@@ -231,3 +232,24 @@ def test_frames_are_those_of_the_file_and_time_is_told_only_if_known(tmp_path, d
 def test_scores_ask_for_one_image(finished, simulated, refused):
     line = refused("evaluate", finished / "sr.ome.tif", "--movie", simulated)
     assert "holds 4×96×96 (axes TYX), and a single image (Y, X) is needed; extract one" in line
+
+
+def test_a_broken_frame_is_told_of_the_movie_and_a_full_disk_of_the_output(
+    simulated, tmp_path, refused, monkeypatch
+):
+    def fail(*_):
+        raise OutputError(f"{tmp_path / PARTIAL}: cannot be written")
+
+    monkeypatch.setattr(FinishedWindows, "append", fail)
+    line = refused(*command(simulated, tmp_path, "--psf-fwhm", 422))
+    assert line == f"error: {tmp_path / PARTIAL}: cannot be written\n"
+    assert list(tmp_path.iterdir()) == []
+
+    def broken(*_, **__):
+        raise InputError("frame 7 is broken")
+        yield
+
+    monkeypatch.setattr("dlbi.cli.job.reconstruct_windows", broken)
+    line = refused(*command(simulated, tmp_path))
+    assert line == f"error: {simulated}: frame 7 is broken\n"
+    assert list(tmp_path.iterdir()) == []

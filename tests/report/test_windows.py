@@ -37,7 +37,9 @@ def test_the_page_has_the_table_of_a_time_lapse_only(sr, movie):
     assert window_table({}) is None
     once = html.unescape(render_report(sr, movie.stack))
     assert "The windows" not in once
+    assert "mean over all" not in once
     record = {"reconstruction": {"method": "rl", "windows": [window(0), window(1)]}}
     page = html.unescape(render_report(replace(sr, provenance=record), movie.stack))
     assert "The windows" in page
+    assert "those of the mean over all 2 windows" in page
     assert "<td>20:40</td>" in page

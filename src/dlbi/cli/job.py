@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from dlbi.reconstruction.windows import Windows
 from dlbi.report import render_report
 
 Record = Mapping[str, Any]
+Results = Iterator[tuple[slice, Reconstruction]]
 
 N_IMAGES = {"dlbi": 4, "bayes": 4, "network": 3, "3b": 2}
 """Images on the fine grid that a method makes, if more than the mean."""
@@ -85,20 +86,26 @@ class Job:
         n_images = N_IMAGES.get(self.options["method"], 1)
         check_space(self.out, fine, n_windows=len(windows) - first, n_images=n_images)
         print(_describe(windows, first), flush=True)
-        with naming(self.movie), progress_report() as progress:
-            results = reconstruct_windows(
-                self.stack, window=windows.window, step=windows.step, first=first,
-                progress=progress, **self.options,
-            )  # fmt: skip
+        with progress_report() as progress:
+            with naming(self.movie):
+                results = reconstruct_windows(
+                    self.stack, window=windows.window, step=windows.step, first=first,
+                    progress=progress, **self.options,
+                )  # fmt: skip
             if not goes_on:
                 finished.start(self.record)
             try:
-                for frames, sr in results:
+                for frames, sr in self._named(results):
                     finished.append(self._window(frames, sr))
             except BaseException:
                 self._leave(finished)
                 raise
         return self._join(finished, windows)
+
+    def _named(self, results: Results) -> Results:
+        """The windows, with the movie in the errors of reading them and not in those of writing."""
+        with naming(self.movie):
+            yield from results
 
     def _window(self, frames: slice, sr: Reconstruction) -> Reconstruction:
         """A window with what is told of it in the provenance of the whole."""

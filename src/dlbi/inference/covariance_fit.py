@@ -131,8 +131,8 @@ class Curve:
         slope -= shape * (shape @ slope) / (shape @ shape)
         along = self.blocks @ slope
         n_blocks = len(along)
-        noise = float(along.var() / (n_blocks - 1) / (slope @ slope))
-        return slope, noise * few_blocks(n_blocks)
+        noise = along.var() / (n_blocks - 1) / (slope @ slope) * few_blocks(n_blocks)
+        return slope, max(float(noise), float(np.finfo(float).tiny))
 
     def _shape(self, sigma_px: float, halo: float) -> NDArray[np.float64]:
         """PSF and halo without what constant, row and column explain, (n,)."""
@@ -209,11 +209,11 @@ def variance_of(fit: Fit, *alternatives: Fit) -> float:
     between = 1.0 / (n_blocks * (n_blocks - 1))
     misfits = [
         (other.sigma_px - fit.sigma_px) ** 2
-        - between * ((other.influence - fit.influence) ** 2).sum()
+        - between * float(((other.influence - fit.influence) ** 2).sum())
         for other in alternatives
     ]
     scatter = between * float((fit.influence**2).sum()) * few_blocks(n_blocks)
-    return scatter + float(max(0.0, *misfits)) / 3.0
+    return scatter + max([0.0, *misfits]) / 3.0
 
 
 def few_blocks(n_blocks: int) -> float:

@@ -169,7 +169,7 @@ def psf_of_covariance(
     reason = ""
     if error > MAX_RELATIVE_ERROR:
         reason = f"its blinking alone gives a FWHM of {fwhm_nm:.0f} nm ± {100 * error:.0f} %"
-    excess = variance / curve.log_variance(fit.sigma_px, fit.halo)
+    excess = max(1.0, variance / curve.log_variance(fit.sigma_px, fit.halo))
     return _estimate(*_posterior(curve, scale, fit.halo, excess), reason)
 
 

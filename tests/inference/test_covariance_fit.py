@@ -33,7 +33,7 @@ def curve(*args, **options):
 def test_psf_autocorrelation_is_the_mean_over_sub_pixel_positions(sigma_px):
     distance = np.arange(6)
     pixel = np.arange(-40, 41)
-    centre = (np.arange(400) + 0.5)[:, None] / 400
+    centre = (np.arange(200) + 0.5)[:, None] / 400
     first = integrated_profile(pixel, centre, sigma_px)
     expected = [
         (first * integrated_profile(pixel + d, centre, sigma_px)).sum(axis=1).mean()
@@ -62,15 +62,15 @@ def test_misfit_rises_by_one_at_one_standard_error(halo):
 
 
 def test_log_variance_is_the_scatter_of_the_best_width():
-    """400 covariances with fresh noise: within 20 %."""
-    sigmas = 1.1 * np.exp(np.linspace(-0.4, 0.4, 801))
+    """200 covariances with fresh noise: within 25 %."""
+    sigmas = 1.1 * np.exp(np.linspace(-0.4, 0.4, 101))
     best, said = [], []
-    for seed in range(400):
+    for seed in range(200):
         one = curve(1.1, 0.05, seed)
         best.append(sigmas[np.argmin(one.misfit(sigmas, 0.0))])
         said.append(one.log_variance(best[-1], 0.0))
     few = (2.2010 / 1.9600) ** 2  # Student's 95 % limit of 11 degrees of freedom ÷ the normal one
-    assert np.mean(said) / few == pytest.approx(np.var(np.log(best)), rel=0.2)
+    assert np.mean(said) / few == pytest.approx(np.var(np.log(best)), rel=0.25)
 
 
 def test_the_least_misfit_is_the_fit():

@@ -5,7 +5,7 @@ from scipy.ndimage import gaussian_filter
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.inference import pixel_covariance
-from dlbi.inference.pixel_covariance import BlinkingCovariance, blinking_covariance
+from dlbi.inference.pixel_covariance import BlinkingCovariance, blinking_covariance, signal_weight
 
 
 def movie(frames):
@@ -39,6 +39,30 @@ def test_covariance_equals_direct_sums():
         ]
         np.testing.assert_allclose(covariance.blocks[:, dy, 4 + dx], expected, rtol=1e-4, atol=1e-4)
         assert covariance.n_pairs[dy, 4 + dx] == (14 - dy) * (15 - abs(dx))
+
+
+def test_weighted_covariance_equals_direct_sums():
+    rng = np.random.default_rng(1)
+    frames = np.broadcast_to(rng.random((13, 14)) * 100, (32, 13, 14)).astype(np.float32).copy()
+    frames[:, :6, 7:] += rng.normal(0, 5, (32, 6, 7)).astype(np.float32)
+    weight = rng.random((13, 14))
+    found = blinking_covariance(movie(frames), weight)
+    change = frames[:4].astype(float) - frames[:4].mean(axis=0, dtype=float)
+    for dy, dx in [(0, 2), (1, -1), (3, 2)]:
+        first = np.s_[: 13 - dy, max(0, -dx) : 14 - max(0, dx)]
+        second = np.s_[dy:, max(0, dx) : 14 + min(0, dx)]
+        pairs = weight[first] * weight[second]
+        products = (change[:, *first] * change[:, *second]).sum(axis=0) / 3
+        expected = (pairs * products).sum() / pairs.sum()
+        assert found.n_pairs[dy, found.reach + dx] == pytest.approx(pairs.sum())
+        assert found.blocks[0, dy, found.reach + dx] == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+def test_the_weight_of_signal_is_the_root_of_light_above_the_darkest_part():
+    still = np.full((16, 24, 24), 100.0, np.float32)
+    still[:, :, 8:16], still[:, :, 16:] = 200.0, 500.0
+    weight = signal_weight(movie(still))
+    np.testing.assert_allclose(weight[12, [1, 12, 22]], np.sqrt([0.02, 0.25, 1.0]), rtol=0.02)
 
 
 def test_flicker_of_illumination_and_background_is_no_covariance():

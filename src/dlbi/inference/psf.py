@@ -9,11 +9,12 @@ movie says little, what is known of microscopes counts as well.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import FWHM_PER_SIGMA
 from dlbi.inference.covariance_fit import (
@@ -31,6 +32,7 @@ from dlbi.inference.pixel_covariance import (
     MIN_BLOCKS,
     BlinkingCovariance,
     blinking_covariance,
+    signal_weight,
 )
 
 PRIOR_FWHM_NM, PRIOR_LOG_SD = 422.0, 0.25
@@ -50,6 +52,8 @@ BORDER_ERROR = 0.5
 """Error by emitters that the border cuts, in units of σ ÷ side of the field (simulations)."""
 MODEL_ERROR = 0.003
 """Relative error that neither more frames nor a larger field removes."""
+WEIGHT_ERROR = 0.02
+"""The same where pixels are weighted by their light: the PSF looks 1–2 % narrower (simulations)."""
 
 MIN_SIDE_PX = 12
 
@@ -132,26 +136,50 @@ def estimate_psf(stack: ImageStack) -> PsfEstimate:
     border. The likelihood of σ is exp(−χ²/2), where χ² is the least misfit at σ in units that make
     its curvature the inverse of that variance. Width and standard error are the mean and deviation
     of log FWHM under likelihood × log-normal prior; a prior of 25 % moves a width known to 2 % by
-    0.6 % of their distance.
+    0.6 % of their distance. A movie that does not identify the width is measured once more with
+    pixels weighted by their light, and the surer estimate is kept.
     """
     if stack.n_frames < MIN_BLOCKS * MIN_BLOCK_FRAMES or min(stack.grid.shape) < MIN_SIDE_PX:
         return _prior("it needs at least 16 frames of 12×12 pixels")
-    return psf_of_covariance(blinking_covariance(stack), stack.grid.shape, stack.grid.pixel_size_nm)
+    covariance = blinking_covariance(stack)
+    plain = _measured(covariance, stack.grid)
+    doubt = plain.doubt or (_noise_doubt(covariance, plain.fit) if plain.fit else "")
+    if doubt:
+        return _prior(doubt)
+    found = _combined(plain)
+    if found.identified:
+        return found
+    weighted = blinking_covariance(stack, signal_weight(stack))
+    other = _combined(_measured(weighted, stack.grid, WEIGHT_ERROR))
+    return min(found, other, key=lambda estimate: estimate.relative_error)
 
 
-def psf_of_covariance(
-    covariance: BlinkingCovariance, shape: tuple[int, int], pixel_size_nm: float
-) -> PsfEstimate:
-    """Width of the PSF from the covariance of pixels.
+class _Measured(NamedTuple):
+    """What the blinking alone tells.
 
     Parameters
     ----------
-    covariance : BlinkingCovariance
-    shape : tuple of int
-        Height and width of the field, pixels.
-    pixel_size_nm : float
+    curve : Curve
+    nm_per_px : float
+        FWHM of σ = 1 pixel.
+    fit : Fit or None
+    variance : float
+        Variance of the logarithm of the width.
+    doubt : str
+        Why a precise width is not to be relied on; empty if it is.
     """
-    scale = FWHM_PER_SIGMA * pixel_size_nm
+
+    curve: Curve
+    nm_per_px: float
+    fit: Fit | None
+    variance: float
+    doubt: str
+
+
+def _measured(
+    covariance: BlinkingCovariance, grid: PixelGrid, weight_error: float = 0.0
+) -> _Measured:
+    scale = FWHM_PER_SIGMA * grid.pixel_size_nm
     near = Curve.of(covariance, _FIRST_REACH_PX)
     first = fit_covariance(near)
     rough_nm, _ = _posterior(near, scale, first.halo if first else 0.0)
@@ -159,22 +187,27 @@ def psf_of_covariance(
     curve = Curve.of(covariance, REACH_SIGMA * rough_px)
     found = alternative_fits(covariance, rough_px)
     if found is None:
-        return _estimate(*_posterior(curve, scale), "neighbouring pixels do not blink together")
+        return _Measured(curve, scale, None, np.inf, "")
     fit = found[0]
-    border = BORDER_ERROR / min(shape) + MODEL_ERROR
-    variance = variance_of(*found) / fit.sigma_px**2 + border**2
-    fwhm_nm, error = fit.sigma_px * scale, float(np.sqrt(variance))
-    if doubt := _doubt(fwhm_nm, error, pixel_size_nm) or _noise_doubt(covariance, fit):
+    model = BORDER_ERROR / min(grid.shape) + MODEL_ERROR + weight_error
+    variance = variance_of(*found) / fit.sigma_px**2 + model**2
+    doubt = _doubt(fit.sigma_px * scale, float(np.sqrt(variance)), grid.pixel_size_nm)
+    return _Measured(curve, scale, fit, variance, doubt)
+
+
+def _combined(measured: _Measured) -> PsfEstimate:
+    """Blinking and prior; a posterior as wide as the prior is replaced by it."""
+    curve, scale, fit, variance, doubt = measured
+    if doubt:
         return _prior(doubt)
-    reason = ""
-    if error > MAX_RELATIVE_ERROR:
-        reason = f"its blinking alone gives a FWHM of {fwhm_nm:.0f} nm ± {100 * error:.0f} %"
-    excess = max(1.0, variance / curve.log_variance(fit.sigma_px, fit.halo))
-    return _estimate(*_posterior(curve, scale, fit.halo, excess), reason)
-
-
-def _estimate(fwhm_nm: float, log_sd: float, reason: str) -> PsfEstimate:
-    """The estimate of a posterior; a posterior as wide as the prior is replaced by it."""
+    if fit is None:
+        halo, excess, reason = 0.0, 1.0, "neighbouring pixels do not blink together"
+    else:
+        halo, error = fit.halo, float(np.sqrt(variance))
+        excess = max(1.0, variance / curve.log_variance(fit.sigma_px, halo))
+        alone = f"its blinking alone gives {fit.sigma_px * scale:.0f} nm ± {100 * error:.0f} %"
+        reason = alone if error > MAX_RELATIVE_ERROR else ""
+    fwhm_nm, log_sd = _posterior(curve, scale, halo, excess)
     if reason and log_sd > MOST_PRIOR * PRIOR_LOG_SD:
         return _prior(reason)
     return PsfEstimate(fwhm_nm, log_sd * fwhm_nm, "movie and prior" if reason else "movie", reason)

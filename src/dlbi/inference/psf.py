@@ -143,8 +143,7 @@ def estimate_psf(stack: ImageStack) -> PsfEstimate:
         return _prior("it needs at least 16 frames of 12×12 pixels")
     covariance = blinking_covariance(stack)
     plain = _measured(covariance, stack.grid)
-    doubt = plain.doubt or (_noise_doubt(covariance, plain.fit) if plain.fit else "")
-    if doubt:
+    if plain.fit and (doubt := _noise_doubt(covariance, plain.fit)):
         return _prior(doubt)
     found = _combined(plain)
     if found.identified:
@@ -166,7 +165,7 @@ class _Measured(NamedTuple):
     variance : float
         Variance of the logarithm of the width.
     doubt : str
-        Why a precise width is not to be relied on; empty if it is.
+        Why the width is not to be relied on; empty if it is.
     """
 
     curve: Curve
@@ -191,7 +190,7 @@ def _measured(
     fit = found[0]
     model = BORDER_ERROR / min(grid.shape) + MODEL_ERROR + weight_error
     variance = variance_of(*found) / fit.sigma_px**2 + model**2
-    doubt = _doubt(fit.sigma_px * scale, float(np.sqrt(variance)), grid.pixel_size_nm)
+    doubt = _implausible(fit.sigma_px * scale, grid.pixel_size_nm)
     return _Measured(curve, scale, fit, variance, doubt)
 
 
@@ -245,13 +244,13 @@ def _posterior(
     return float(np.exp(mean)), float(np.sqrt(density @ (width - mean) ** 2))
 
 
-def _doubt(fwhm_nm: float, relative_error: float, pixel_size_nm: float) -> str:
-    """Why a width that the movie determines is not to be relied on; empty if it is."""
+def _implausible(fwhm_nm: float, pixel_size_nm: float) -> str:
+    """Why no PSF has this width, so that something else correlates pixels; empty if one may."""
     low, high = (limit * pixel_size_nm for limit in PLAUSIBLE_FWHM_PX)
     low = max(low, DIFFRACTION_LIMIT_NM)
-    if relative_error <= MAX_RELATIVE_ERROR and not low <= fwhm_nm <= high:
-        return f"a FWHM of {fwhm_nm:.0f} nm is outside the plausible {low:.0f} to {high:.0f} nm"
-    return ""
+    if low <= fwhm_nm <= high:
+        return ""
+    return f"a FWHM of {fwhm_nm:.0f} nm is outside the plausible {low:.0f} to {high:.0f} nm"
 
 
 def _noise_doubt(covariance: BlinkingCovariance, fit: Fit) -> str:

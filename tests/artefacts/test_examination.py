@@ -55,7 +55,13 @@ def test_an_image_of_another_program_is_judged_by_its_movie(movie):
     ("psf", "severity", "told"),
     [
         ({"origin": "movie", "fwhm_nm": 420.0, "standard_error_nm": 5.0}, "fine", False),
-        ({"origin": "preset", "fwhm_nm": 422.0}, "warning", True),
+        ({"origin": "prior", "fwhm_nm": 422.0, "standard_error_nm": 105.5}, "warning", True),
+        (
+            {"origin": "movie and prior", "fwhm_nm": 420.0, "standard_error_nm": 33.0},
+            "warning",
+            True,
+        ),
+        ({"origin": "movie and prior", "fwhm_nm": 420.0, "standard_error_nm": 31.0}, "note", False),
         ({"origin": "given", "fwhm_nm": 600.0}, "warning", False),
         ({"origin": "scope", "fwhm_nm": 422.0}, "fine", False),
     ],

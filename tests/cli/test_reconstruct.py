@@ -184,7 +184,7 @@ def test_a_psf_that_the_movie_does_not_show_is_told(tmp_path, dlbi, simulated):
     assert err.count("\n") == 1
     assert err.startswith("warning: ")
     assert "--psf-fwhm" in err
-    assert "PSF 422 nm FWHM, from: preset" in text
+    assert "PSF 422 ± 106 nm FWHM, from: prior" in text
     assert dlbi("reconstruct", simulated, "--out", out, *options)[0] == 2
     options += ["--psf-fwhm", 300, "--overwrite"]
     code, text, err = dlbi("reconstruct", simulated, "--out", out, *options)

@@ -8,17 +8,18 @@ from scipy.ndimage import gaussian_filter
 
 from dlbi.core.errors import InputError
 from dlbi.core.grid import PixelGrid
-from dlbi.core.images import ImageStack
-from dlbi.core.optics import FWHM_PER_SIGMA, integrated_profile
+from dlbi.core.images import ImageStack, StructureImage
+from dlbi.core.optics import FWHM_PER_SIGMA
 from dlbi.inference import psf
-from dlbi.inference.psf import (
+from dlbi.inference.covariance_fit import alternative_fits, covariance_model, variance_of
+from dlbi.inference.pixel_covariance import (
     BlinkingCovariance,
     blinking_covariance,
-    estimate_psf,
-    psf_autocorrelation,
+    signal_weight,
 )
+from dlbi.inference.psf import PRIOR_FWHM_NM, PRIOR_LOG_SD, estimate_psf
 from dlbi.simulation.movie import simulate
-from dlbi.simulation.presets import preset
+from dlbi.simulation.presets import custom, preset
 from dlbi.simulation.structures import draw
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -43,79 +44,6 @@ def estimated(frames):
     estimate = estimate_psf(movie(frames))
     assert estimate.identified, estimate
     return estimate.fwhm_nm / PIXEL_NM, estimate.standard_error_nm / PIXEL_NM
-
-
-@pytest.mark.parametrize("sigma_px", [0.3, 0.6, 1.12, 2.5])
-def test_psf_autocorrelation_is_the_mean_over_sub_pixel_positions(sigma_px):
-    distance = np.arange(6)
-    pixel = np.arange(-40, 41)
-    centre = (np.arange(400) + 0.5)[:, None] / 400
-    first = integrated_profile(pixel, centre, sigma_px)
-    expected = [
-        (first * integrated_profile(pixel + d, centre, sigma_px)).sum(axis=1).mean()
-        for d in distance
-    ]
-    np.testing.assert_allclose(psf_autocorrelation(distance, sigma_px), expected, atol=2e-6)
-
-
-def test_psf_autocorrelation_is_even_and_sums_to_one():
-    distance = np.arange(-30, 31)
-    values = psf_autocorrelation(distance, 1.3)
-    np.testing.assert_allclose(values, values[::-1], rtol=1e-7, atol=1e-13)
-    assert values.sum() == pytest.approx(1.0, abs=1e-9)
-
-
-def direct_covariance(frames, dy, dx):
-    """Mean over all pairs of the covariance of (y, x) and (y + dy, x + dx), block by block."""
-    _, height, width = frames.shape
-    change = frames - frames.mean(axis=0)
-    products = [
-        change[:, y, x] @ change[:, y + dy, x + dx]
-        for y in range(height - dy)
-        for x in range(max(0, -dx), width - max(0, dx))
-    ]
-    return np.mean(products) / (len(frames) - 1)
-
-
-def test_covariance_equals_direct_sums():
-    """Only two opposite quarters of the field fluctuate, so nothing counts as flicker."""
-    rng = np.random.default_rng(1)
-    frames = np.broadcast_to(rng.random((14, 15)) * 100, (32, 14, 15)).astype(np.float32)
-    frames = frames.copy()
-    frames[:, :7, 7:] += rng.normal(0, 5, (32, 7, 8)).astype(np.float32)
-    frames[:, 7:, :7] += gaussian_filter(rng.normal(0, 9, (32, 7, 7)), (0, 1, 1))
-    covariance = blinking_covariance(movie(frames))
-    assert covariance.blocks.shape == (8, 5, 9)
-    for dy, dx in [(0, 0), (0, 1), (1, 0), (1, -1), (2, 3), (4, -4), (3, 0)]:
-        expected = [
-            direct_covariance(frames[4 * b : 4 * b + 4].astype(float), dy, dx) for b in range(8)
-        ]
-        np.testing.assert_allclose(covariance.blocks[:, dy, 4 + dx], expected, rtol=1e-4, atol=1e-4)
-        assert covariance.n_pairs[dy, 4 + dx] == (14 - dy) * (15 - abs(dx))
-
-
-def test_flicker_of_illumination_and_background_is_no_covariance():
-    rng = np.random.default_rng(2)
-    still = 200 + 100 * gaussian_filter(rng.random((30, 30)), 2)
-    light, offset = rng.normal(0, [[0.05], [8.0]], (2, 64))
-    frames = still * (1 + light[:, None, None]) + offset[:, None, None]
-    plain = np.var(frames, axis=0).mean()
-    blocks = blinking_covariance(movie(frames.astype(np.float32))).blocks
-    assert np.abs(blocks).max() < 1e-4 * plain
-
-
-def test_covariance_of_noise_is_its_variance_at_distance_zero_only():
-    """Means over 12 blocks against their own scatter; |z| < 4.5, mean square near 1."""
-    noise = np.random.default_rng(3).normal(50, 4, (200, 40, 40)).astype(np.float32)
-    blocks = blinking_covariance(movie(noise)).blocks
-    mean, error = blocks.mean(axis=0), blocks.std(axis=0, ddof=1) / np.sqrt(len(blocks))
-    reach = mean.shape[0] - 1
-    assert mean[0, reach] == pytest.approx(16.0, abs=4.5 * error[0, reach])
-    once = np.ones(mean.shape, bool)
-    once[0, : reach + 1] = False
-    z = mean[once] / error[once]
-    assert np.abs(z).max() < 6.0  # Student with 11 degrees of freedom, about 300 values
-    assert 0.8 < np.mean(z**2) < 1.8
 
 
 RECOVERIES = [
@@ -184,10 +112,10 @@ def test_width_is_in_nanometres_and_ignores_gain_and_offset():
     frames, _ = simulated("sparse", "mesh", 1)
     plain = estimate_psf(movie(frames))
     other = estimate_psf(movie(0.37 * frames.astype(np.float32) + 1000, pixel_nm=100.0))
-    assert other.fwhm_nm / 100.0 == pytest.approx(plain.fwhm_nm / PIXEL_NM, rel=1e-3)
-    assert other.standard_error_nm / 100.0 == pytest.approx(
-        plain.standard_error_nm / PIXEL_NM, rel=0.02
-    )
+    # The prior is in nanometres; its pull is the square of error ÷ 0.25.
+    pull = (plain.relative_error / PRIOR_LOG_SD) ** 2
+    assert other.fwhm_nm / 100.0 == pytest.approx(plain.fwhm_nm / PIXEL_NM, rel=pull)
+    assert other.relative_error == pytest.approx(plain.relative_error, rel=0.02)
 
 
 def bright_flicker(frames, rng):
@@ -224,19 +152,108 @@ def test_width_withstands(disturb):
         assert abs(disturbed - plain) < (1.5 if disturb is stripes else 0.5) * error
 
 
-@pytest.mark.parametrize(
-    ("filtered", "reason"),
-    [
-        (lambda f: gaussian_filter(f, (0, 1, 1)), "unfiltered"),
-        (lambda f: f - gaussian_filter(f, (0, 3, 3)), "FWHM"),
-    ],
-    ids=["smoothed", "high-pass"],
-)
-def test_filtered_frames_are_not_identified(filtered, reason):
+def test_smoothed_frames_are_refused():
     frames, _ = simulated("dense", "filaments", 0)
-    estimate = estimate_psf(movie(filtered(frames.astype(float))))
+    estimate = estimate_psf(movie(gaussian_filter(frames.astype(float), (0, 1, 1))))
+    assert estimate.origin == "prior"
+    assert "unfiltered" in estimate.reason
+
+
+def test_high_pass_frames_do_not_fit_and_are_less_sure():
+    frames, truth = simulated("dense", "filaments", 0)
+    _, error = estimated(frames)
+    frames = frames.astype(float)
+    estimate = estimate_psf(movie(frames - gaussian_filter(frames, (0, 3, 3))))
     assert not estimate.identified
-    assert reason in estimate.reason
+    assert "its blinking alone gives" in estimate.reason
+    assert estimate.standard_error_nm / PIXEL_NM > 3 * error
+    assert abs(estimate.fwhm_nm / PIXEL_NM - truth) < 3 * estimate.standard_error_nm / PIXEL_NM
+
+
+def test_bright_blinking_is_no_filtered_noise():
+    """Noise is less than 2 % of the variance; what the model leaves of blinking is as much."""
+    scene = custom(n_emitters=900, peak_to_noise=12.0, dark_to_emitting=0.02, fwhm_nm=330.0)
+    structure = draw("mesh", PixelGrid((192, 192), PIXEL_NM / 4), 3)
+    made = simulate(structure, scene, n_frames=60, upscaling=4, rng=3)
+    estimate = estimate_psf(made.stack)
+    assert estimate.identified, estimate
+    assert abs(estimate.fwhm_nm - 330.0) < 3 * estimate.standard_error_nm
+
+
+def combined(covariance):
+    return psf._combined(psf._measured(covariance, PixelGrid((60, 60), PIXEL_NM)))
+
+
+def weak(fwhm_nm, noise, rng, n_blocks=12):
+    """Covariance of a 60×60 field of PSFs of 160 nm pixels under independent noise."""
+    dy, dx = np.mgrid[:13, -12:13]
+    n_pairs = ((60.0 - dy) * (60 - np.abs(dx))).astype(float)
+    sigma_px = fwhm_nm / FWHM_PER_SIGMA / PIXEL_NM
+    shape = covariance_model(dy.ravel(), dx.ravel(), sigma_px, 0.0)[:, 0].reshape(dy.shape)
+    blocks = shape + noise * np.sqrt(3600 / n_pairs) * rng.normal(size=(n_blocks, *dy.shape))
+    blocks[:, 0, 12] += 400 * noise  # white noise of the frames
+    return BlinkingCovariance(blocks, n_pairs)
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.3, 1.0])
+def test_posterior_is_calibrated_at_any_noise(noise):
+    """40 widths of the prior: root mean square z in 0.45 … 1.35
+    (emitters at the border, whose error is counted, are missing here).
+
+    A posterior that ignored the movie would pass that; it must also beat the prior, by more the
+    less noise there is.
+    """
+    rng = np.random.default_rng(1)
+    z, off, off_prior = [], [], []
+    for _ in range(40):
+        log = PRIOR_LOG_SD * rng.normal()
+        truth = PRIOR_FWHM_NM * np.exp(log)
+        found = combined(weak(truth, noise, rng))
+        off.append(np.log(found.fwhm_nm / truth))
+        off_prior.append(log)
+        z.append(off[-1] / found.relative_error)
+    assert 0.45 < np.sqrt(np.mean(np.square(z))) < 1.35
+    most = {0.05: 0.15, 0.3: 0.5, 1.0: 0.9}[noise]
+    assert np.std(off) < most * np.std(off_prior)
+
+
+def test_a_precise_movie_overrules_the_prior_and_a_vague_one_is_drawn_to_it():
+    """The mean of two normal laws in log FWHM: weights are inverse variances."""
+    rng = np.random.default_rng(0)
+    for noise in (0.01, 0.1, 0.25):
+        for truth in (250.0, 600.0):
+            covariance = weak(truth, noise, rng)
+            found = combined(covariance)
+            fit, *others = alternative_fits(covariance, truth / FWHM_PER_SIGMA / PIXEL_NM)
+            alone = np.log(fit.sigma_px * FWHM_PER_SIGMA * PIXEL_NM / PRIOR_FWHM_NM)
+            border = 0.5 / 60 + 0.003
+            variance = variance_of(fit, *others) / fit.sigma_px**2 + border**2
+            weight = PRIOR_LOG_SD**2 / (PRIOR_LOG_SD**2 + variance)
+            log = np.log(found.fwhm_nm / PRIOR_FWHM_NM)
+            assert log == pytest.approx(weight * alone, abs=0.25 * np.sqrt(variance))
+            assert found.relative_error == pytest.approx(np.sqrt(weight * variance), rel=0.3)
+            assert found.origin == ("movie" if variance < 0.07**2 else "movie and prior")
+
+
+def test_light_where_the_structure_is_makes_faint_blinking_surer():
+    """Emitters in one eighth of the field: the noise of the rest stays out."""
+    rng = np.random.default_rng(4)
+    scene = custom(n_emitters=300, peak_to_noise=0.7, dark_to_emitting=0.1, fwhm_nm=400.0)
+    density = np.zeros((192, 192), np.float32)
+    density[40:110, 60:130] = rng.random((70, 70)) < 0.05
+    structure = StructureImage(density, PixelGrid((192, 192), PIXEL_NM / 4))
+    made = simulate(structure, scene, n_frames=80, upscaling=4, rng=4)
+    plain, weighted = (
+        psf._combined(psf._measured(covariance, made.stack.grid, error))
+        for covariance, error in [
+            (blinking_covariance(made.stack), 0.0),
+            (blinking_covariance(made.stack, signal_weight(made.stack)), psf.WEIGHT_ERROR),
+        ]
+    )
+    assert weighted.relative_error < 0.8 * plain.relative_error
+    assert abs(weighted.fwhm_nm - 400.0) < 2 * weighted.standard_error_nm
+    assert not plain.identified
+    assert estimate_psf(made.stack) == weighted
 
 
 @pytest.mark.parametrize("side", [16, 32, 60])
@@ -249,16 +266,17 @@ def test_noise_is_not_identified(side, n_frames):
         estimate = estimate_psf(movie(frames))
         assert not estimate.identified
         assert estimate.reason
-        assert "does not identify" in str(estimate)
+        assert estimate.relative_error > 0.15
+        assert f"from {estimate.origin}" in str(estimate)
 
 
-def test_faint_blinking_is_not_identified_or_right():
+def test_faint_blinking_is_uncertain():
     """The paper's movies, where blinking is 1–2 % of the variance."""
     for seed in range(4):
         frames, truth = simulated("paper", "filaments", seed, side=40, n_frames=100)
         estimate = estimate_psf(movie(frames))
-        error = abs(estimate.fwhm_nm / PIXEL_NM - truth)
-        assert not estimate.identified or error < 0.1 * truth
+        assert abs(estimate.fwhm_nm / PIXEL_NM - truth) < 2 * estimate.standard_error_nm / PIXEL_NM
+        assert estimate.relative_error > 0.1
 
 
 @pytest.mark.parametrize(
@@ -274,8 +292,9 @@ def test_faint_blinking_is_not_identified_or_right():
 def test_nothing_to_see(frames):
     estimate = estimate_psf(movie(frames))
     assert not estimate.identified
-    assert np.isnan(estimate.fwhm_nm)
-    assert estimate.standard_error_nm == np.inf
+    assert estimate.origin == "prior"
+    assert estimate.fwhm_nm == PRIOR_FWHM_NM
+    assert estimate.relative_error == pytest.approx(PRIOR_LOG_SD)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -284,30 +303,6 @@ def test_values_that_are_not_finite(value):
     frames[17, 3, 4] = value
     with pytest.raises(InputError, match="NaN or infinite"), np.errstate(invalid="ignore"):
         estimate_psf(movie(frames))
-
-
-class Recorder:
-    """A lazy movie of noise that remembers what was read."""
-
-    def __init__(self, shape):
-        self.shape = shape
-        self.read = []
-
-    def __getitem__(self, key):
-        start, stop, _ = key.indices(self.shape[0])
-        self.read.append((start, stop))
-        return np.random.default_rng(start).random((stop - start, *self.shape[1:]), np.float32)
-
-
-def test_long_movies_are_sampled_by_short_blocks_over_the_whole_run(monkeypatch):
-    monkeypatch.setattr(psf, "MAX_PIXELS", 2**21)
-    source = Recorder((10_000_000, 60, 60))
-    covariance = blinking_covariance(ImageStack(source, PixelGrid((60, 60), PIXEL_NM)))
-    assert isinstance(covariance, BlinkingCovariance)
-    assert all(stop - start == 16 for start, stop in source.read)
-    assert sum(stop - start for start, stop in source.read) * 3600 <= 2**21
-    assert source.read[0][0] == 0
-    assert source.read[-1][1] == 10_000_000
 
 
 def test_identified_estimate_reads_as_one_line():
@@ -325,5 +320,5 @@ def test_real_movies():
     assert actin.identified
     assert actin.fwhm_nm / PIXEL_NM == pytest.approx(1.12 * FWHM_PER_SIGMA, rel=0.06)
     series = estimate_psf(movie(tifffile.imread(DATA / "authors_test_series.tif")))
-    assert not series.identified
+    assert series.origin == "movie and prior"
     assert abs(series.fwhm_nm / PIXEL_NM - 1.12 * FWHM_PER_SIGMA) < series.standard_error_nm

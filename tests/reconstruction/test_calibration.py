@@ -10,6 +10,7 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.microscope import Camera
 from dlbi.inference import blinking_posterior
+from dlbi.inference.psf import PsfEstimate
 from dlbi.reconstruction import calibration
 from dlbi.reconstruction.calibration import calibrate
 from dlbi.simulation.movie import simulate
@@ -106,7 +107,9 @@ def test_counts_scale_what_is_in_counts_and_nothing_else(slow, calibrated):
 
 def test_pixels_scale_the_psf_only(slow, calibrated):
     finer = calibrate(ImageStack(slow.data, PixelGrid((SIDE, SIDE), 80.0)), rng=1)
-    assert finer.psf_fwhm_nm.value == pytest.approx(0.5 * calibrated.psf_fwhm_nm.value, rel=1e-6)
+    # The prior is in nanometres and pulls by less than a tenth of the interval.
+    margin = 0.1 * (finer.psf_fwhm_nm.high - finer.psf_fwhm_nm.low)
+    assert finer.psf_fwhm_nm.value == pytest.approx(0.5 * calibrated.psf_fwhm_nm.value, abs=margin)
     assert finer.memory.value == pytest.approx(calibrated.memory.value, abs=0.02)
     assert finer.pixel_size_nm == 80.0
 
@@ -142,6 +145,18 @@ def test_steady_light_shows_the_camera_but_no_blinking():
     assert found.read_variance == pytest.approx(0.0, abs=8.0)
     for name in ("memory", "flux", "emitting_to_dark", "psf_fwhm_nm", "n_emitters"):
         assert found.__getattribute__(name).origin == "prior", name
+
+
+@pytest.mark.parametrize(
+    ("source", "origin"), [("movie", "movie"), ("movie and prior", "bounds"), ("prior", "prior")]
+)
+def test_the_interval_of_the_psf_is_log_normal(slow, monkeypatch, source, origin):
+    found = PsfEstimate(380.0, 38.0, source)
+    monkeypatch.setattr(calibration, "estimate_psf", lambda stack: found)
+    psf = calibrate(slow.select(slice(0, 30)), rng=1).psf_fwhm_nm
+    assert psf.origin == origin
+    assert psf.value == 380.0
+    np.testing.assert_allclose([psf.low, psf.high], 380.0 * np.exp([-0.196, 0.196]), rtol=1e-4)
 
 
 def test_progress_reaches_its_end(slow):

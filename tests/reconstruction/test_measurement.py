@@ -11,10 +11,11 @@ from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
 from dlbi.inference.background import Background
 from dlbi.inference.noise import NoiseModel
+from dlbi.inference.psf import PRIOR_FWHM_NM, PsfEstimate
 from dlbi.learning.observation import CHANNELS
+from dlbi.reconstruction import measurement
 from dlbi.reconstruction.measurement import (
     MARGIN_PX,
-    PRESET_FWHM_NM,
     Movie,
     deconvolve,
     measure,
@@ -95,10 +96,24 @@ def test_the_psf_is_read_off_a_movie_that_shows_it(movie):
 
 
 def test_an_unidentified_psf_is_told(noise_only):
-    with pytest.warns(DlbiWarning, match="--psf-fwhm"):
+    with pytest.warns(DlbiWarning, match=r"422 ± 106 nm from prior.*--psf-fwhm"):
         psf, record = psf_of(noise_only)
-    assert psf.fwhm_nm == PRESET_FWHM_NM
-    assert record == {"fwhm_nm": PRESET_FWHM_NM, "origin": "preset"}
+    assert psf.fwhm_nm == PRIOR_FWHM_NM
+    expected = {"fwhm_nm": PRIOR_FWHM_NM, "standard_error_nm": 105.5, "origin": "prior"}
+    assert record == expected
+
+
+@pytest.mark.parametrize(("error_nm", "told"), [(29.0, False), (31.0, True)])
+def test_a_wide_interval_of_the_psf_is_told(noise_only, monkeypatch, error_nm, told):
+    """Beyond ± 15 %, that is 1.96 standard errors of 7.65 %."""
+    found = PsfEstimate(400.0, error_nm, "movie and prior", "its blinking is faint")
+    monkeypatch.setattr(measurement, "estimate_psf", lambda stack: found)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        psf, record = psf_of(noise_only)
+    assert psf.fwhm_nm == 400.0
+    assert record["origin"] == "movie and prior"
+    assert [str(w.message).count("from movie and prior") for w in caught] == [1] * told
 
 
 def test_the_projection_sees_a_margin_around_the_field(movie):

@@ -341,7 +341,7 @@ def test_noise_gives_nothing_and_says_so(noise_only, method, compact):
 def test_an_unidentified_psf_is_told(noise_only):
     with pytest.warns(DlbiWarning, match="--psf-fwhm"):
         result = reconstruct(noise_only, method="rl")
-    assert result.provenance["psf"]["origin"] == "preset"
+    assert result.provenance["psf"]["origin"] == "prior"
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,10 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
 from dlbi.inference.noise import fit_noise
+from dlbi.inference.psf import PRIOR_FWHM_NM
 from dlbi.inference.refinement import Schedule
 from dlbi.reconstruction import reconstruct, reconstruct_windows, threeb
-from dlbi.reconstruction.measurement import PRESET_FWHM_NM, psf_of
+from dlbi.reconstruction.measurement import psf_of
 from dlbi.reconstruction.options import QUALITIES
 from dlbi.reconstruction.windows import Windows
 
@@ -100,7 +101,7 @@ def test_an_unknown_psf_is_told_once():
     with pytest.warns(DlbiWarning) as told:
         results = list(reconstruct_windows(ImageStack(noise, GRID), window=20, method="rl"))
     assert len([w for w in told if "--psf-fwhm" in str(w.message)]) == 1
-    assert [sr.provenance["psf"]["fwhm_nm"] for _, sr in results] == [PRESET_FWHM_NM] * 2
+    assert [sr.provenance["psf"]["fwhm_nm"] for _, sr in results] == [PRIOR_FWHM_NM] * 2
 
 
 @pytest.mark.parametrize("method", ["mean", "rl", "sofi"])

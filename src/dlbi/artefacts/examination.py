@@ -17,8 +17,8 @@ from dlbi.core.optics import GaussianPSF
 from dlbi.evaluation.drift import estimate_drift
 from dlbi.evaluation.saturation import find_saturation
 from dlbi.inference.noise import NoiseModel
-from dlbi.inference.psf import estimate_psf
-from dlbi.reconstruction.measurement import PRESET_FWHM_NM, Movie, measure
+from dlbi.inference.psf import PRIOR_FWHM_NM, estimate_psf
+from dlbi.reconstruction.measurement import LARGE_PSF_ERROR, Movie, measure
 
 ORDER = (
     "light", "saturation", "drift", "background", "edge", "PSF", "chains", "training", "network",
@@ -48,7 +48,7 @@ def find_artefacts(
     """
     record = record_of(sr.provenance)
     known = measure_behind(sr, movie) if measured is None else measured
-    width = psf_of_record(record) or GaussianPSF(PRESET_FWHM_NM)
+    width = psf_of_record(record) or GaussianPSF(PRIOR_FWHM_NM)
     light = check_light(
         known, width.sigma_px(movie.grid.pixel_size_nm), told="largest_light_z" in record
     )
@@ -85,11 +85,17 @@ def _psf(record: Record, movie: ImageStack) -> Finding | None:
             return Finding(
                 "PSF", Severity.FINE, f"measured in the movie: {width:.0f} ± {error:.0f} nm FWHM"
             )
-        case {"origin": "preset", "fwhm_nm": float(width)}:
+        case {
+            "origin": "movie and prior" | "prior" as origin,
+            "fwhm_nm": float(width),
+            "standard_error_nm": float(error),
+        }:
+            seen = "faintly shows" if origin == "movie and prior" else "does not show"
+            wide = error > LARGE_PSF_ERROR * width
             return Finding(
-                "PSF", Severity.WARNING,
-                f"the movie does not show its PSF, so {width:.0f} nm FWHM was guessed",
-                "give yours with --psf-fwhm", told=True,
+                "PSF", Severity.WARNING if wide else Severity.NOTE,
+                f"the movie {seen} its PSF: {width:.0f} ± {error:.0f} nm FWHM, with a prior",
+                "give yours with --psf-fwhm", told=wide,
             )  # fmt: skip
         case {"fwhm_nm": float(width)}:
             return check_psf(width, estimate_psf(movie))

@@ -24,15 +24,9 @@ from dlbi.inference.blinking_posterior import sample_kinetics, sample_prior
 from dlbi.inference.fluctuations import measure_fluctuations
 from dlbi.inference.kinetics import Kinetics, Statistics, statistics_of
 from dlbi.inference.noise import TransferLine, transfer_line
-from dlbi.inference.psf import PLAUSIBLE_FWHM_PX, PsfEstimate, estimate_psf
+from dlbi.inference.psf import PLAUSIBLE_FWHM_PX, PsfEstimate, PsfOrigin, estimate_psf
 from dlbi.inference.significance import light_z, shows_light
-from dlbi.reconstruction.measurement import (
-    PRESET_FWHM_NM,
-    Movie,
-    deconvolve,
-    measure,
-    projection_of,
-)
+from dlbi.reconstruction.measurement import Movie, deconvolve, measure, projection_of
 
 F64 = NDArray[np.float64]
 
@@ -62,9 +56,6 @@ NOISE_SHARE = 0.25
 
 BLINKING_SIGMA = 4.0
 """Standard errors by which the second cumulant must stand out."""
-
-UNKNOWN_PSF_ERROR = 0.3
-"""Relative error of a PSF that the movie does not identify."""
 
 LIGHT_MEDIAN, LIGHT_LOG_SD = 1.05, 0.15
 """Share of the blinking light in the whole field relative to its share in the bright parts, which
@@ -140,7 +131,7 @@ def calibrate(stack: ImageStack, *, rng: RngLike = None, progress: Progress | No
         raise InputError(NOISELESS)
     camera = _camera(line, lit=lit)
     generator = stream(root_seed(rng), "calibration")
-    common = {"psf_fwhm_nm": _psf(found_psf, stack.grid.pixel_size_nm), **camera}
+    common = {"psf_fwhm_nm": _psf(found_psf), **camera}
     if found is None or fluctuations is None:
         return _scope(movie, line, common | _unknown(movie, line, psf, generator))
     posterior = sample_kinetics(found, fluctuations, generator, psf_error=psf_error)
@@ -155,26 +146,17 @@ def _blinks(found: Statistics) -> bool:
 
 def _working_psf(found: PsfEstimate, pixel_size_nm: float) -> tuple[GaussianPSF, float]:
     """The PSF of the templates, and its relative error."""
-    low, high = _plausible(pixel_size_nm)
-    if found.identified:
-        return GaussianPSF(found.fwhm_nm), found.standard_error_nm / found.fwhm_nm
-    error = found.standard_error_nm / found.fwhm_nm if found.fwhm_nm > 0 else np.inf
-    if error < UNKNOWN_PSF_ERROR and low <= found.fwhm_nm <= high:
-        return GaussianPSF(found.fwhm_nm), float(error)
-    return GaussianPSF(float(np.clip(PRESET_FWHM_NM, low, high))), UNKNOWN_PSF_ERROR
-
-
-def _plausible(pixel_size_nm: float) -> tuple[float, float]:
     low, high = (limit * pixel_size_nm for limit in PLAUSIBLE_FWHM_PX)
-    return low, high
+    return GaussianPSF(float(np.clip(found.fwhm_nm, low, high))), found.relative_error
 
 
-def _psf(found: PsfEstimate, pixel_size_nm: float) -> Estimate:
-    low, high = _plausible(pixel_size_nm)
-    if not found.identified:
-        return Estimate(float(np.clip(PRESET_FWHM_NM, low, high)), low, high, "prior")
-    half = float(norm.isf(0.5 * (1.0 - CONFIDENCE))) * found.standard_error_nm
-    return Estimate(found.fwhm_nm, found.fwhm_nm - half, found.fwhm_nm + half)
+def _psf(found: PsfEstimate) -> Estimate:
+    origins: dict[PsfOrigin, Origin] = {
+        "movie": "movie", "movie and prior": "bounds", "prior": "prior",
+    }  # fmt: skip
+    ratio = float(np.exp(norm.isf(_TAILS[0]) * found.relative_error))
+    fwhm = found.fwhm_nm
+    return Estimate(fwhm, fwhm / ratio, fwhm * ratio, origins[found.origin])
 
 
 def _camera(line: TransferLine, *, lit: bool) -> dict[str, Estimate]:

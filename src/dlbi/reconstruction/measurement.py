@@ -25,8 +25,8 @@ MARGIN_PX = 4
 
 RL_ITERATIONS = 200
 
-PRESET_FWHM_NM = 422.0
-"""mEos3.2 in the paper's microscope; taken with a warning if the movie does not show its PSF."""
+LARGE_PSF_ERROR = 0.075
+"""Standard error ÷ width of the PSF beyond which a warning tells; the 95 % interval is ± 15 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +81,15 @@ def measure(stack: ImageStack, noise: NoiseModel | None = None) -> Movie:
 
 
 def psf_of(stack: ImageStack) -> tuple[GaussianPSF, dict[str, Any]]:
-    """The PSF measured from the movie or, with a warning, of the preset; and its origin."""
+    """The measured PSF, with a warning where the movie hardly shows it; and its origin."""
     found = estimate_psf(stack)
-    if found.identified:
-        return GaussianPSF(found.fwhm_nm), {
-            "fwhm_nm": found.fwhm_nm,
-            "standard_error_nm": found.standard_error_nm,
-            "origin": "movie",
-        }
-    warnings.warn(
-        f"{found}; FWHM {PRESET_FWHM_NM:.0f} nm (mEos3.2 preset) is taken, "
-        "give yours with --psf-fwhm",
-        DlbiWarning,
-        stacklevel=3,
-    )
-    return GaussianPSF(PRESET_FWHM_NM), {"fwhm_nm": PRESET_FWHM_NM, "origin": "preset"}
+    if found.relative_error > LARGE_PSF_ERROR:
+        warnings.warn(f"{found}; give yours with --psf-fwhm", DlbiWarning, stacklevel=3)
+    return GaussianPSF(found.fwhm_nm), {
+        "fwhm_nm": found.fwhm_nm,
+        "standard_error_nm": found.standard_error_nm,
+        "origin": found.origin,
+    }
 
 
 def projection_of(stack: ImageStack, psf: GaussianPSF, upscaling: int) -> Projection:

@@ -91,8 +91,8 @@ def reconstruct(
         Network and Bayesian inference, either alone, the 3B baseline, Richardson–Lucy,
         second-order SOFI, interpolated mean.
     psf : GaussianPSF, optional
-        Measured from the movie if not given; where the movie does not show it, the mEos3.2 preset
-        is taken with a warning.
+        Measured from the movie if not given; where the movie hardly shows it, a prior counts as
+        well, and a warning says so.
     scope : Scope, optional
         What `calibrate` found, on this movie or another of the same microscope. Its identified
         figures are taken in place of measuring: PSF (unless `psf` is given), camera noise,
@@ -138,7 +138,7 @@ def reconstruct(
     Warns
     -----
     DlbiWarning
-        If the movie does not show its PSF, shows no light, leaves the ranges of the training, is
+        If the movie hardly shows its PSF, shows no light, leaves the ranges of the training, is
         not explained by the network's image, or if the chains of the sampler differ.
 
     References

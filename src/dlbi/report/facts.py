@@ -162,7 +162,8 @@ def _psf(record: Record) -> list[Fact]:
             spread = f" ± {error:.0f}" if isinstance(error, float) else ""
             where = {
                 "movie": "measured in the movie",
-                "preset": "not shown by the movie; preset of mEos3.2",
+                "movie and prior": "faint in the movie; a prior counted too",
+                "prior": "not shown by the movie; the prior alone",
                 "scope": "from the calibration",
             }.get(origin, origin)
             return [Fact("PSF, full width at half maximum", f"{width:.0f}{spread} nm", where)]

@@ -102,13 +102,13 @@ def test_psf_of_a_simulated_movie(movie):
     ("given", "severity"), [(456.0, FINE), (464.0, WARNING), (344.0, FINE), (336.0, WARNING)]
 )
 def test_psf_counts_beyond_two_standard_errors(given, severity):
-    found = check_psf(given, PsfEstimate(400.0, 10.0, True))
+    found = check_psf(given, PsfEstimate(400.0, 10.0, "movie"))
     assert found.severity is severity
     assert found.limit == PSF_LIMIT
 
 
 def test_a_psf_that_the_movie_does_not_show_cannot_be_checked():
-    found = check_psf(300.0, PsfEstimate(np.nan, np.inf, False, "nothing blinks"))
+    found = check_psf(300.0, PsfEstimate(422.0, 105.5, "prior", "nothing blinks"))
     assert found.severity is UNKNOWN
     assert str(found) == "PSF: the given width of 300 nm cannot be checked: nothing blinks"
 

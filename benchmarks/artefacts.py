@@ -44,8 +44,8 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack, StructureImage
 from dlbi.evaluation.drift import estimate_drift
 from dlbi.evaluation.saturation import find_saturation
-from dlbi.inference.psf import estimate_psf
-from dlbi.inference.refinement import Schedule
+from dlbi.inference.hmm.refinement import Schedule
+from dlbi.inference.measurement.psf import estimate_psf
 from dlbi.reconstruction import QUALITIES, reconstruct
 from dlbi.reconstruction.measurement import measure
 from dlbi.simulation.movie import simulate

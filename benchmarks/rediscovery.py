@@ -25,7 +25,7 @@ import numpy as np
 
 from dlbi.core.grid import PixelGrid
 from dlbi.core.scope import Origin, Scope
-from dlbi.inference.kinetics import Kinetics
+from dlbi.inference.kinetics.expectation import Kinetics
 from dlbi.reconstruction.calibration import calibrate
 from dlbi.simulation.movie import SimulatedMovie, simulate
 from dlbi.simulation.presets import camera, custom, peak_share

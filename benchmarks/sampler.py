@@ -14,12 +14,12 @@ import numpy as np
 from dlbi.core.grid import PixelGrid
 from dlbi.core.photophysics import BlinkingChain
 from dlbi.forward import Projection
-from dlbi.inference.background import estimate_background
 from dlbi.inference.deconvolution import richardson_lucy
-from dlbi.inference.fhmm import log_ratio_reference
-from dlbi.inference.hmm import filter_reference, sample_reference
-from dlbi.inference.noise import fit_noise
-from dlbi.inference.sampler import Prior, Sampler
+from dlbi.inference.hmm.chain import filter_reference, sample_reference
+from dlbi.inference.hmm.sampler import Prior, Sampler
+from dlbi.inference.hmm.sweep import log_ratio_reference
+from dlbi.inference.measurement.background import estimate_background
+from dlbi.inference.measurement.noise import fit_noise
 from dlbi.reconstruction import reconstruct
 from dlbi.simulation.movie import simulate
 from dlbi.simulation.presets import custom, meos32

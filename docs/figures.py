@@ -22,7 +22,7 @@ from dlbi.core.photophysics import EMITTING, BlinkingChain
 from dlbi.core.rng import stream
 from dlbi.figures import Picture, panel
 from dlbi.forward import expected_image
-from dlbi.inference.hmm import filter_reference, sample_reference
+from dlbi.inference.hmm.chain import filter_reference, sample_reference
 from dlbi.learning.network import load_network
 from dlbi.learning.observation import CHANNELS
 from dlbi.learning.passes import run_passes

@@ -22,7 +22,7 @@ from dlbi.artefacts.movie import (
 )
 from dlbi.evaluation.drift import Drift, estimate_drift
 from dlbi.evaluation.saturation import find_saturation
-from dlbi.inference.psf import PsfEstimate, estimate_psf
+from dlbi.inference.measurement.psf import PsfEstimate, estimate_psf
 from dlbi.reconstruction.measurement import measure
 
 FINE, NOTE, WARNING, UNKNOWN = (

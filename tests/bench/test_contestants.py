@@ -11,7 +11,7 @@ from dlbi.bench.contestants import BAYES, DLBI, RICHARDSON_LUCY, Contestant, bel
 from dlbi.bench.subjects import Subject
 from dlbi.core.errors import InputError
 from dlbi.core.photophysics import BlinkingChain
-from dlbi.inference.blinking_start import KnownBlinking
+from dlbi.inference.hmm.start import KnownBlinking
 from dlbi.reconstruction import reconstruct
 from dlbi.reconstruction.scoping import given_by
 

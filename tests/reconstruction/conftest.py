@@ -11,8 +11,8 @@ import pytest
 
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage, ImageStack
-from dlbi.inference.background import Background
-from dlbi.inference.noise import NoiseModel
+from dlbi.inference.measurement.background import Background
+from dlbi.inference.measurement.noise import NoiseModel
 from dlbi.learning.confidence import Confidence
 from dlbi.learning.network import ModelMetadata, Network
 from dlbi.learning.observation import CHANNELS

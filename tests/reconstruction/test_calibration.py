@@ -9,8 +9,8 @@ from dlbi.core.errors import InputError, ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.microscope import Camera
-from dlbi.inference import blinking_posterior
-from dlbi.inference.psf import PsfEstimate
+from dlbi.inference.kinetics import posterior as blinking_posterior
+from dlbi.inference.measurement.psf import PsfEstimate
 from dlbi.reconstruction import calibration
 from dlbi.reconstruction.calibration import calibrate
 from dlbi.simulation.movie import simulate

@@ -9,9 +9,9 @@ from dlbi.core.errors import DlbiWarning
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
-from dlbi.inference.background import Background
-from dlbi.inference.noise import NoiseModel
-from dlbi.inference.psf import PRIOR_FWHM_NM, PsfEstimate
+from dlbi.inference.measurement.background import Background
+from dlbi.inference.measurement.noise import NoiseModel
+from dlbi.inference.measurement.psf import PRIOR_FWHM_NM, PsfEstimate
 from dlbi.learning.observation import CHANNELS
 from dlbi.reconstruction import measurement
 from dlbi.reconstruction.measurement import (

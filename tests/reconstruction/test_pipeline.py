@@ -12,7 +12,7 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
 from dlbi.evaluation.image import score_truth
-from dlbi.inference.refinement import Schedule
+from dlbi.inference.hmm.refinement import Schedule
 from dlbi.inference.threeb import ThreeBOptions
 from dlbi.learning.network import load_network
 from dlbi.learning.symmetry import SYMMETRIES, apply_image

@@ -9,8 +9,8 @@ from dlbi.core.errors import DlbiWarning
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
-from dlbi.inference.background import Background
-from dlbi.inference.refinement import Schedule
+from dlbi.inference.hmm.refinement import Schedule
+from dlbi.inference.measurement.background import Background
 from dlbi.reconstruction import sampling
 from dlbi.reconstruction.measurement import (
     MARGIN_PX,

@@ -14,9 +14,9 @@ from dlbi.core.errors import DlbiWarning, InputError, ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
-from dlbi.inference.noise import fit_noise
-from dlbi.inference.psf import PRIOR_FWHM_NM
-from dlbi.inference.refinement import Schedule
+from dlbi.inference.hmm.refinement import Schedule
+from dlbi.inference.measurement.noise import fit_noise
+from dlbi.inference.measurement.psf import PRIOR_FWHM_NM
 from dlbi.reconstruction import reconstruct, reconstruct_windows, threeb
 from dlbi.reconstruction.measurement import psf_of
 from dlbi.reconstruction.options import QUALITIES

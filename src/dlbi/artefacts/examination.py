@@ -16,8 +16,8 @@ from dlbi.core.images import ImageStack, Reconstruction
 from dlbi.core.optics import GaussianPSF
 from dlbi.evaluation.drift import estimate_drift
 from dlbi.evaluation.saturation import find_saturation
-from dlbi.inference.noise import NoiseModel
-from dlbi.inference.psf import PRIOR_FWHM_NM, estimate_psf
+from dlbi.inference.measurement.noise import NoiseModel
+from dlbi.inference.measurement.psf import PRIOR_FWHM_NM, estimate_psf
 from dlbi.reconstruction.measurement import LARGE_PSF_ERROR, Movie, measure
 
 ORDER = (

@@ -14,8 +14,8 @@ from dlbi.artefacts.finding import Finding, Severity
 from dlbi.core.images import FloatImage
 from dlbi.evaluation.drift import Drift
 from dlbi.evaluation.saturation import Saturation
-from dlbi.inference.psf import PsfEstimate
-from dlbi.inference.significance import light_z, shows_light
+from dlbi.inference.measurement.psf import PsfEstimate
+from dlbi.inference.measurement.significance import light_z, shows_light
 from dlbi.reconstruction.measurement import Movie
 
 BRIGHT_QUANTILE = 0.99

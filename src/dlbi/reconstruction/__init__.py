@@ -1,7 +1,7 @@
 """Whole-field reconstruction: every method behind one function, `reconstruct`; window by window,
 `reconstruct_windows`; and `calibrate`."""
 
-from dlbi.inference.refinement import STARTS as STARTS
+from dlbi.inference.hmm.refinement import STARTS as STARTS
 from dlbi.reconstruction.calibration import calibrate as calibrate
 from dlbi.reconstruction.options import METHODS as METHODS
 from dlbi.reconstruction.options import QUALITIES as QUALITIES

@@ -20,12 +20,12 @@ from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
 from dlbi.core.rng import RngLike, root_seed, stream
 from dlbi.core.scope import Estimate, Origin, Scope
-from dlbi.inference.blinking_posterior import sample_kinetics, sample_prior
-from dlbi.inference.fluctuations import measure_fluctuations
-from dlbi.inference.kinetics import Kinetics, Statistics, statistics_of
-from dlbi.inference.noise import TransferLine, transfer_line
-from dlbi.inference.psf import PLAUSIBLE_FWHM_PX, PsfEstimate, PsfOrigin, estimate_psf
-from dlbi.inference.significance import light_z, shows_light
+from dlbi.inference.kinetics.expectation import Kinetics, Statistics, statistics_of
+from dlbi.inference.kinetics.posterior import sample_kinetics, sample_prior
+from dlbi.inference.measurement.fluctuations import measure_fluctuations
+from dlbi.inference.measurement.noise import TransferLine, transfer_line
+from dlbi.inference.measurement.psf import PLAUSIBLE_FWHM_PX, PsfEstimate, PsfOrigin, estimate_psf
+from dlbi.inference.measurement.significance import light_z, shows_light
 from dlbi.reconstruction.measurement import Movie, deconvolve, measure, projection_of
 
 F64 = NDArray[np.float64]

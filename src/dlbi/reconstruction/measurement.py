@@ -13,10 +13,10 @@ from dlbi.core.errors import DlbiWarning
 from dlbi.core.images import FloatImage, ImageStack
 from dlbi.core.optics import GaussianPSF
 from dlbi.forward import Projection
-from dlbi.inference.background import Background, estimate_background
 from dlbi.inference.deconvolution import richardson_lucy
-from dlbi.inference.noise import NoiseModel, fit_noise
-from dlbi.inference.psf import estimate_psf
+from dlbi.inference.measurement.background import Background, estimate_background
+from dlbi.inference.measurement.noise import NoiseModel, fit_noise
+from dlbi.inference.measurement.psf import estimate_psf
 from dlbi.learning.observation import Observation, observe
 from dlbi.tiling import Region
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from dlbi.core.errors import InputError, ShapeError
 from dlbi.core.images import FloatImage, ImageStack
-from dlbi.inference.refinement import STARTS, Schedule
+from dlbi.inference.hmm.refinement import STARTS, Schedule
 from dlbi.learning.network import UPSCALING as NETWORK_UPSCALING
 from dlbi.learning.network import Network
 from dlbi.learning.passes import MIN_SIDE_PX as NETWORK_SIDE_PX

@@ -23,8 +23,8 @@ from dlbi.core.scope import Scope
 from dlbi.forward import Projection
 from dlbi.inference.classical import mean_image, sofi2
 from dlbi.inference.fusion import product_of_experts
-from dlbi.inference.refinement import Schedule
-from dlbi.inference.significance import light_z, p_dark, shows_light
+from dlbi.inference.hmm.refinement import Schedule
+from dlbi.inference.measurement.significance import light_z, p_dark, shows_light
 from dlbi.inference.uncertainty import image_std
 from dlbi.learning.network import Network, load_network
 from dlbi.learning.prediction import Prediction
@@ -106,7 +106,7 @@ def reconstruct(
         How long `dlbi` and `bayes` sample, and how many iterations `3b` makes.
     start : {"guide", "resampled"}
         Where their first emitters are: as dense as the guide, or resampled from it by the paper's
-        rule (`dlbi.inference.resampling`).
+        rule (`dlbi.inference.hmm.resampling`).
     n_chains : int, optional
         Chains of the sampler; as many as `quality` says if not given.
     guide_iterations : int

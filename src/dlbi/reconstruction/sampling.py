@@ -17,11 +17,11 @@ from dlbi.core.images import FloatImage
 from dlbi.core.photophysics import BlinkingChain
 from dlbi.core.rng import derived_seed
 from dlbi.forward import Projection
-from dlbi.inference.blinking_start import NOTHING_KNOWN, KnownBlinking
-from dlbi.inference.chains import run_chains
 from dlbi.inference.fusion import density_bandwidth
-from dlbi.inference.moments import blinking_moments
-from dlbi.inference.refinement import MarkovChain, Schedule
+from dlbi.inference.hmm.chains import run_chains
+from dlbi.inference.hmm.refinement import MarkovChain, Schedule
+from dlbi.inference.hmm.start import NOTHING_KNOWN, KnownBlinking
+from dlbi.inference.measurement.moments import blinking_moments
 from dlbi.inference.uncertainty import occupancy, with_p_real
 from dlbi.reconstruction.measurement import MARGIN_PX, Movie
 from dlbi.tiling import Region, plan, scale

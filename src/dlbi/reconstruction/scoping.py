@@ -11,8 +11,8 @@ from dlbi.core.errors import InputError
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
 from dlbi.core.scope import Scope
-from dlbi.inference.blinking_start import NOTHING_KNOWN, KnownBlinking
-from dlbi.inference.noise import NoiseModel
+from dlbi.inference.hmm.start import NOTHING_KNOWN, KnownBlinking
+from dlbi.inference.measurement.noise import NoiseModel
 
 PIXEL_TOLERANCE = 1e-3
 """Relative difference up to which two pixel sizes count as one."""

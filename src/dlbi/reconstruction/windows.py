@@ -14,7 +14,7 @@ from dlbi.core.images import ImageStack, Reconstruction
 from dlbi.core.optics import GaussianPSF
 from dlbi.core.rng import RngLike, derived_seed, root_seed
 from dlbi.core.scope import Scope
-from dlbi.inference.noise import fit_noise
+from dlbi.inference.measurement.noise import fit_noise
 from dlbi.reconstruction.measurement import psf_of
 from dlbi.reconstruction.options import UNBLURRED, Options
 from dlbi.reconstruction.pipeline import Progress, reconstruct_given

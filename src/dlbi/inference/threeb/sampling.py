@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlbi.core.kernels import F32, F64, fill_uniform, kernel, mix
-from dlbi.inference.hmm import (
+from dlbi.inference.hmm.chain import (
     backward,
     exponentials,
     filter_reference,

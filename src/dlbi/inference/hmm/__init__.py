@@ -1,0 +1,1 @@
+"""The guided factorial hidden Markov model: one chain, sweeps over many, maps of the posterior."""

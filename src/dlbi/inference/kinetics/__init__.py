@@ -1,0 +1,1 @@
+"""Blinking kinetics from the cumulants of a movie: expectation, prior and posterior."""

@@ -1,0 +1,70 @@
+"""The chain that learning starts from, against what was measured, known and drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlbi.core.photophysics import BlinkingChain
+from dlbi.inference.hmm.start import (
+    KnownBlinking,
+    chain_with,
+    starting_chain,
+    with_bleaching,
+)
+from dlbi.inference.measurement.moments import BlinkingMoments, skewness
+
+CV = 0.3
+
+
+@given(st.floats(0.01, 0.95), st.floats(0.05, 1.0), st.floats(0.0, 0.05))
+def test_chain_with_another_on_fraction_keeps_the_rest(q, off, bleaching):
+    chain = BlinkingChain(off, 0.3, bleaching)
+    found = chain_with(q, chain)
+    assert found.emitting_to_dark == off
+    assert found.dark_to_bleached == bleaching
+    on = off * q / (1.0 - q)
+    if on <= 0.95 - bleaching:
+        assert found.steady_on_fraction == pytest.approx(q)
+    else:
+        assert found.dark_to_emitting == pytest.approx(0.95 - bleaching)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.005, 0.02])
+def test_bleaching_is_read_off_the_decay_of_the_light(rate):
+    chain = BlinkingChain(0.79, 0.305, 0.005)
+    light = 3.0 * BlinkingChain(0.79, 0.305, rate).on_fraction(200)
+    found = with_bleaching(chain, light)
+    assert found.dark_to_bleached == pytest.approx(max(rate, 5e-4), abs=2e-4)
+    assert found.emitting_to_dark == chain.emitting_to_dark
+    assert found.dark_to_emitting == chain.dark_to_emitting
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_is_no_decay(seed):
+    light = np.random.default_rng(seed).normal(0.0, 1.0, 200)
+    assert with_bleaching(BlinkingChain(0.79, 0.305, 0.005), light).dark_to_bleached == 5e-4
+
+
+def test_what_is_known_takes_the_place_of_what_is_measured():
+    preset = BlinkingChain(0.79, 0.305, 0.005)
+    moments = BlinkingMoments(50.0, float(skewness(0.1, CV)), 0.01, CV)
+    light = BlinkingChain(0.79, 0.305, 0.02).on_fraction(200)
+    measured = starting_chain(moments, preset, light)
+    assert measured == with_bleaching(chain_with(moments.on_fraction(0.305 / 1.095), preset), light)
+    assert starting_chain(moments, preset, light, KnownBlinking(0.4, 0.2, 0.001)) == BlinkingChain(
+        0.4, 0.2, 0.001
+    )
+    off = starting_chain(moments, preset, light, KnownBlinking(emitting_to_dark=0.4))
+    assert off.emitting_to_dark == 0.4
+    assert off.steady_on_fraction == pytest.approx(measured.steady_on_fraction)
+    assert off.dark_to_bleached > 0.005
+    steady = starting_chain(moments, preset, light, KnownBlinking(dark_to_bleached=0.0))
+    assert steady.dark_to_bleached == 0.0
+
+
+def test_a_known_row_of_the_table_stays_possible():
+    known = KnownBlinking(dark_to_emitting=0.99, dark_to_bleached=0.05)
+    assert known.in_place_of(BlinkingChain(0.5, 0.3)).dark_to_emitting == 0.95

@@ -26,7 +26,7 @@ from dlbi.simulation.movie import simulate
 from dlbi.simulation.presets import custom, preset
 from dlbi.simulation.structures import draw
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 PIXEL_NM = 160.0
 
 

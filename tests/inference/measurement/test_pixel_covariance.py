@@ -4,7 +4,7 @@ from scipy.ndimage import gaussian_filter
 
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
-from dlbi.inference import pixel_covariance
+from dlbi.inference.measurement import pixel_covariance
 from dlbi.inference.measurement.pixel_covariance import (
     BlinkingCovariance,
     blinking_covariance,

@@ -165,7 +165,6 @@ def reconstruct(
     run = parse_frames(frames)
 
     from dlbi.cli.earlier import earlier_run
-    from dlbi.cli.job import Job
     from dlbi.core.errors import DlbiWarning, InputError
     from dlbi.core.optics import GaussianPSF
     from dlbi.core.rng import root_seed
@@ -237,6 +236,9 @@ def reconstruct(
     earlier.check(record)
     check_reconstruction_writable(out, overwrite=overwrite)
     print(f"{movie}: {_describe(stack)}; method {method}, seed {seed}", flush=True)
+
+    from dlbi.cli.job import Job
+
     job = Job(
         out=out,
         movie=movie,

@@ -228,6 +228,19 @@ def test_it_learns_that_the_truth_is_half_the_guide(tmp_path, make_config, make_
     assert row["psnr_db"] > row["guide_psnr_db"] + 6
 
 
+def test_bfloat16_learns_much_the_same(tmp_path, make_config, pools):
+    whole, half = make_config(validate_every=1), make_config(validate_every=1, bfloat16_from=3)
+    losses = {}
+    for name, config in {"whole": whole, "half": half}.items():
+        train(config, tmp_path / name, *pools)
+        found, record = load_trained(config, tmp_path / name)
+        losses[name] = [row["loss"] for row in record["log"]]
+        assert {weight.dtype for weight in found.state_dict().values()} == {torch.float32}
+    assert losses["half"][:3] == losses["whole"][:3]
+    assert losses["half"][3:] != losses["whole"][3:]
+    assert losses["half"] == pytest.approx(losses["whole"], rel=0.01)
+
+
 def test_seeds_give_other_networks(tmp_path, make_config, pools):
     config = make_config()
     other = config.model_copy(update={"seed": 4})

@@ -288,7 +288,10 @@ class _Training:
             x.to(self.device) for x in (batch.target, batch.structure, batch.counted)
         )
         robust = step >= optimisation.robust_from
-        images = self.network(statistics, guide, mask)
+        halved = optimisation.bfloat16_from is not None and step >= optimisation.bfloat16_from
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=halved):
+            coarse, middle, fine = self.network(statistics, guide, mask)
+        images = coarse.float(), middle.float(), fine.float()
         return objective(images, target, structure, counted, "robust" if robust else "square")
 
     def validate(self, validation: Pool, guide: Mapping[str, float]) -> Row:

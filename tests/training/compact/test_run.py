@@ -237,8 +237,17 @@ def test_bfloat16_learns_much_the_same(tmp_path, make_config, pools):
         losses[name] = [row["loss"] for row in record["log"]]
         assert {weight.dtype for weight in found.state_dict().values()} == {torch.float32}
     assert losses["half"][:3] == losses["whole"][:3]
-    assert losses["half"][3:] != losses["whole"][3:]
+    assert losses["half"][3] != losses["whole"][3]
     assert losses["half"] == pytest.approx(losses["whole"], rel=0.01)
+
+
+def test_a_killed_training_in_bfloat16_goes_on_to_the_same_bits(tmp_path, make_config, pools):
+    config = make_config(bfloat16_from=3)
+    train(config, tmp_path / "straight", *pools)
+    with pytest.raises(Killed):
+        train(config, tmp_path / "killed", *pools, progress=at(5, die))
+    train(config, tmp_path / "killed", *pools, resume=True)
+    assert same(weights(tmp_path / "killed", config), weights(tmp_path / "straight", config))
 
 
 def test_seeds_give_other_networks(tmp_path, make_config, pools):

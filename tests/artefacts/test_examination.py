@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from dlbi.artefacts import Severity, find_artefacts
+from dlbi.core.errors import DlbiWarning
 from dlbi.core.images import Reconstruction
 from dlbi.core.optics import GaussianPSF
 from dlbi.reconstruction import reconstruct
 
-MOVIE_CHECKS = ["light", "saturation", "drift", "background", "edge"]
+MOVIE_CHECKS = ["light", "pixels", "saturation", "drift", "background", "edge"]
 
 
 def names(findings):
@@ -42,7 +43,7 @@ def test_every_fault_is_found_in_company(film):
 
 def test_without_light_nothing_else_is_judged(noise):
     findings = find_artefacts(image_of(noise), noise)
-    assert names(findings) == ["light", "saturation"]
+    assert names(findings) == ["light", "pixels", "saturation"]
     assert not findings[0].told
     assert find_artefacts(image_of(noise, largest_light_z=2.0), noise)[0].told
 
@@ -75,3 +76,20 @@ def test_the_noise_of_a_calibration_is_taken(noise):
     """A noise a thousand times too small makes light of nothing."""
     low = {"read": 0.08, "gain": 0.0, "least": 0.01}
     assert find_artefacts(image_of(noise, noise=low), noise)[0].severity is Severity.FINE
+
+
+def test_defective_pixels_are_left_out_of_all_checks(movie):
+    """One stuck pixel alone would be a bright edge, a wrong PSF and no background."""
+    frames = movie.load()
+    frames[:, 0, 9] = 6e4
+    broken = replace(movie, data=frames)
+    with pytest.warns(DlbiWarning, match="stands alone"):
+        sr = reconstruct(broken, method="rl", upscaling=2)
+    for image, told in ((sr, True), (image_of(broken), False)):
+        findings = find_artefacts(image, broken)
+        assert [f.name for f in findings if f.severity is not Severity.FINE] == ["pixels"]
+        pixels = findings[1]
+        assert (pixels.name, pixels.severity, pixels.told) == ("pixels", Severity.NOTE, told)
+        assert pixels.value == 1 / 32**2
+    recorded = image_of(broken, defective_pixels=[])
+    assert "pixels: no camera pixel" in str(find_artefacts(recorded, broken)[1])

@@ -17,6 +17,7 @@ from dlbi.artefacts.movie import (
     check_drift,
     check_edge,
     check_light,
+    check_pixels,
     check_psf,
     check_saturation,
 )
@@ -120,3 +121,13 @@ def test_saturation(movie):
     found = check_saturation(find_saturation(clipped))
     assert found.severity is WARNING
     assert f"{clipped.load().max():g}" in found.sentence
+
+
+@pytest.mark.parametrize(("n", "severity"), [(10, NOTE), (11, WARNING)])
+def test_more_defects_than_a_camera_has(movie, n, severity):
+    """1 % of 1024 pixels are 10.24."""
+    known = replace(measure(movie), defects=tuple((x, 0) for x in range(n)))
+    finding = check_pixels(known)
+    assert finding.severity is severity
+    assert finding.sentence.startswith(f"{n} of 1024 camera pixels stand alone")
+    assert bool(finding.advice) == (severity is WARNING)

@@ -7,9 +7,11 @@ import json
 import numpy as np
 import pytest
 import tifffile
+from tests.cli.movies import write_movie
 
 from dlbi.core.grid import PixelGrid
 from dlbi.io.images import load_grid_image, load_image, save_image
+from dlbi.io.stacks import load_stack
 
 
 def test_reconstruction_scores_above_the_null_image(dlbi, reconstructed, simulated):
@@ -104,3 +106,19 @@ def test_images_without_a_pixel_size_take_that_of_the_field(tmp_path, dlbi, refu
     code, text, _ = dlbi("evaluate", truth, "--truth", plain, "--json")
     assert code == 0
     assert json.loads(text)["truth"]["rows"][0]["corr_0px"] == pytest.approx(1.0)
+
+
+def test_defective_pixels_do_not_score(tmp_path, dlbi, simulated):
+    """Of the movie that `reconstruct` mended, and of one whose image says nothing of it."""
+    stack = load_stack(simulated, pixel_size_nm=160.0)
+    frames = stack.load()
+    frames[:, 5, 7] = 6e4
+    broken = write_movie(tmp_path / "broken.tif", frames)
+    out = tmp_path / "sr.tif"
+    made = dlbi("reconstruct", broken, "--out", out, "--method", "mean", "--pixel-size", "160")
+    assert made[0] == 0
+    assert "1 camera pixel stands alone, hot or dead: (7, 5) (x, y)" in made[2]
+    scores = ["evaluate", out, "--movie", broken, "--pixel-size", "160", "--json"]
+    for _ in range(2):
+        assert json.loads(dlbi(*scores)[1])["movie"]["rsp"] > 0.98
+        (tmp_path / "sr.provenance.json").unlink(missing_ok=True)

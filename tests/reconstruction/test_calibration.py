@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from dlbi.core.errors import InputError, ShapeError
+from dlbi.core.errors import DlbiWarning, InputError, ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.microscope import Camera
@@ -185,3 +187,14 @@ def test_values_that_are_not_finite_are_refused(noise):
     counts[3, 4, 5] = np.nan
     with pytest.raises(InputError, match="NaN"):
         calibrate(ImageStack(counts, noise.grid))
+
+
+def test_a_hot_pixel_is_told_and_does_not_count(slow, calibrated):
+    frames = slow.stack.load()
+    frames[:, 20, 11] = 6e4
+    with pytest.warns(DlbiWarning, match=r"stands alone.*\(11, 20\)"):
+        found = calibrate(replace(slow.stack, data=frames), rng=1)
+    for name in ("psf_fwhm_nm", "gain", "noise_variance", "flux", "dark_to_emitting"):
+        clean = getattr(calibrated, name)
+        assert clean.low < getattr(found, name).value < clean.high
+    assert found.level == pytest.approx(calibrated.level, rel=1e-3)

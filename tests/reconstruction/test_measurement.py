@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from dlbi.reconstruction.measurement import (
     observed,
     projection_of,
     psf_of,
+    tell_defects,
 )
 
 PSF = GaussianPSF(422.0)
@@ -163,3 +165,34 @@ def test_the_network_sees_the_movie_and_its_deconvolution(movie):
     np.testing.assert_allclose(seen.guide**2 * (seen.scale / 64), inside, rtol=1e-4, atol=1e-6)
     signal = seen.statistics[CHANNELS.index("signal")]
     np.testing.assert_allclose(signal * seen.scale, found.signal, rtol=1e-4, atol=1e-3)
+
+
+def test_a_movie_is_measured_without_its_defective_pixels(movie):
+    frames = movie.stack.load()
+    frames[:, 5, 7] = 6e4
+    working, broken = movie.stack, replace(movie.stack, data=frames)
+    clean, found = measure(working), measure(broken)
+    assert (clean.defects, found.defects) == ((), ((7, 5),))
+    assert clean.stack is working
+    np.testing.assert_allclose(found.mean, found.stack.load().mean(axis=0), rtol=1e-5)
+    assert found.mean.max() < 1.1 * clean.mean.max()
+    assert found.noise.variance(clean.mean).mean() == pytest.approx(clean.variance.mean(), rel=0.02)
+    assert measure(broken, defects=()).mean.max() == 6e4
+
+
+@pytest.mark.parametrize(
+    ("defects", "says"),
+    [
+        (((3, 4),), r"^1 camera pixel stands alone, hot or dead: \(3, 4\) \(x, y\)"),
+        (((3, 4), (5, 6)), r"^2 camera pixels stand alone, hot or dead: \(3, 4\), \(5, 6\) \(x"),
+        (tuple((n, 0) for n in range(7)), r"^7 camera .*, \(4, 0\) and 2 more \(x, y\)"),
+    ],
+)
+def test_defects_are_told(defects, says):
+    with pytest.warns(DlbiWarning, match=says):
+        tell_defects(defects)
+
+
+def test_nothing_is_told_of_a_camera_that_works(recwarn):
+    tell_defects(())
+    assert not recwarn.list

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -424,3 +425,25 @@ def test_the_network_of_the_package_beats_deconvolution_and_refinement_keeps_it(
     }
     assert quality["network"] > quality["rl"]
     assert quality["dlbi"] >= min(quality["bayes"], quality["network"])
+
+
+def broken(stack, x, y) -> np.ndarray:
+    frames = stack.load()
+    frames[:, y, x] = 6e4
+    return frames
+
+
+@pytest.mark.parametrize("method", ["rl", "bayes", "dlbi", "sofi", "mean"])
+def test_a_hot_pixel_changes_its_surroundings_only(movie, method, copying):
+    """Without mending one stuck pixel would outshine the field."""
+    clean = run(movie, method, model=copying)
+    with pytest.warns(DlbiWarning, match=r"^1 camera pixel stands alone, .*: \(9, 20\) \(x, y\)"):
+        found = run(replace(movie, data=broken(movie.stack, 9, 20)), method, model=copying)
+    assert clean.provenance["defective_pixels"] == ()
+    assert found.provenance["defective_pixels"] == ((9, 20),)
+    near = np.zeros(movie.stack.grid.shape, bool)
+    near[14:27, 3:16] = True
+    outside = ~near.repeat(8, axis=0).repeat(8, axis=1)
+    blurred = [gaussian_filter(image.mean, 4.0) for image in (clean, found)]
+    assert np.corrcoef(blurred[0][outside], blurred[1][outside])[0, 1] > 0.99
+    assert found.mean.sum() == pytest.approx(clean.mean.sum(), rel=0.02)

@@ -189,3 +189,16 @@ def test_all_runs_of_3b_are_announced_together(small, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error", DlbiWarning)
         reconstruct_windows(small, window=40, method="3b", psf=PSF, first=1)
+
+
+def test_defects_are_those_of_the_whole_movie(small, scope):
+    """A particle in one frame of the first window is told once and mended in all windows."""
+    frames = small.load()
+    frames[10, 6, 4] += 1e5
+    with pytest.warns(DlbiWarning) as caught:
+        found = bayes(replace(small, data=frames), scope)
+    assert [str(w.message) for w in caught if "alone" in str(w.message)] == [
+        "1 camera pixel stands alone, hot or dead: (4, 6) (x, y); filled in from the pixels around"
+    ]
+    assert [sr.provenance["defective_pixels"] for _, sr in found] == len(found) * [((4, 6),)]
+    assert len(found) > 1

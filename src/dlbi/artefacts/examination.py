@@ -8,6 +8,7 @@ from dlbi.artefacts.movie import (
     check_drift,
     check_edge,
     check_light,
+    check_pixels,
     check_psf,
     check_saturation,
 )
@@ -16,13 +17,14 @@ from dlbi.core.images import ImageStack, Reconstruction
 from dlbi.core.optics import GaussianPSF
 from dlbi.evaluation.drift import estimate_drift
 from dlbi.evaluation.saturation import find_saturation
+from dlbi.inference.measurement.defects import Pixels
 from dlbi.inference.measurement.noise import NoiseModel
 from dlbi.inference.measurement.psf import PRIOR_FWHM_NM, estimate_psf
 from dlbi.reconstruction.measurement import LARGE_PSF_ERROR, Movie, measure
 
 ORDER = (
-    "light", "saturation", "drift", "background", "edge", "PSF", "chains", "training", "network",
-    "fluorophores",
+    "light", "pixels", "saturation", "drift", "background", "edge", "PSF", "chains", "training",
+    "network", "fluorophores",
 )  # fmt: skip
 
 
@@ -52,7 +54,11 @@ def find_artefacts(
     light = check_light(
         known, width.sigma_px(movie.grid.pixel_size_nm), told="largest_light_z" in record
     )
-    found = [light, check_saturation(find_saturation(movie)), *check_record(record)]
+    movie = known.stack
+    found = [
+        light, check_pixels(known, told="defective_pixels" in record),
+        check_saturation(find_saturation(movie)), *check_record(record),
+    ]  # fmt: skip
     if light.severity is Severity.FINE:
         drift = estimate_drift(movie)
         found += [
@@ -64,11 +70,21 @@ def find_artefacts(
 
 
 def measure_behind(sr: Reconstruction, movie: ImageStack) -> Movie:
-    """Mean, noise and background of a movie, with the noise that the reconstruction took."""
-    match record_of(sr.provenance).get("noise"):
+    """Mean and background of a movie, with the noise and defects that the reconstruction took."""
+    record = record_of(sr.provenance)
+    noise = None
+    match record.get("noise"):
         case {"read": float(read), "gain": float(gain), "least": float(least)}:
-            return measure(movie, NoiseModel(read, gain, least))
-    return measure(movie)
+            noise = NoiseModel(read, gain, least)
+    return measure(movie, noise, recorded_defects(record))
+
+
+def recorded_defects(record: Record) -> Pixels | None:
+    """The camera pixels that a reconstruction mended; None if it says nothing of them."""
+    match record.get("defective_pixels"):
+        case [*pixels]:
+            return tuple((int(x), int(y)) for x, y in pixels)
+    return None
 
 
 def psf_of_record(record: Record) -> GaussianPSF | None:

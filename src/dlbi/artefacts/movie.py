@@ -35,6 +35,9 @@ DRIFT_LIMIT_PX = 0.5
 PSF_LIMIT = 0.1
 """Relative difference of a given PSF from that of the movie."""
 
+DEFECT_LIMIT = 0.01
+"""Share of defective pixels that cameras have at most."""
+
 SIGMAS = 2.0
 """Standard errors by which drift and PSF must lie beyond their limits."""
 
@@ -73,6 +76,31 @@ def check_light(movie: Movie, sigma_px: float, *, told: bool = False) -> Finding
         "no light stands out of the background noise",
         "record brighter or longer; what an image of it shows is noise",
     )
+
+
+def check_pixels(movie: Movie, *, told: bool = False) -> Finding:
+    """Whether all camera pixels work.
+
+    Parameters
+    ----------
+    movie : Movie
+    told : bool
+        Whether the reconstruction mended them and said so.
+    """
+    n, n_all = len(movie.defects), movie.mean.size
+    finding = partial(
+        Finding, "pixels", value=n / n_all, limit=DEFECT_LIMIT, unit="of all pixels", told=told
+    )
+    if n == 0:
+        return finding(Severity.FINE, "no camera pixel stands alone, hot or dead")
+    sentence = f"{n} of {n_all} camera pixels stand alone, hot or dead"
+    if n > DEFECT_LIMIT * n_all:
+        return finding(
+            Severity.WARNING,
+            f"{sentence}, more than a camera has",
+            "check that the frames are raw and the pixels not far larger than the PSF",
+        )
+    return finding(Severity.NOTE, f"{sentence}; dlbi fills them in from the pixels around")
 
 
 def check_edge(movie: Movie) -> Finding:

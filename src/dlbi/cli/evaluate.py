@@ -203,15 +203,20 @@ def _load_half(path: Path, image: Reconstruction) -> Reconstruction:
 
 
 def _behind(stack: ImageStack, image: Reconstruction) -> ImageStack:
-    """The region and the frames of the movie that the image was made from, as it records them."""
+    """What of the movie the image was made from, as it records it, without defective pixels."""
+    from dlbi.artefacts.examination import recorded_defects
+    from dlbi.artefacts.record import record_of
     from dlbi.evaluation.alignment import window_of
+    from dlbi.inference.measurement.defects import find_defects, mended
 
     match image.provenance:
         case {"config": {"frames": [int(first), int(end), int(step)]}}:
             frames = slice(first, end, step)
         case _:
             frames = slice(None)
-    return stack.select(frames, window_of(image.grid, stack.grid))
+    part = stack.select(frames, window_of(image.grid, stack.grid))
+    recorded = recorded_defects(record_of(image.provenance))
+    return mended(part, find_defects(part.mean()) if recorded is None else recorded)
 
 
 def _write_error_map(path: Path, scores: MovieScores, *, overwrite: bool) -> None:

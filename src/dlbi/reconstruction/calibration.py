@@ -26,7 +26,13 @@ from dlbi.inference.measurement.fluctuations import measure_fluctuations
 from dlbi.inference.measurement.noise import TransferLine, transfer_line
 from dlbi.inference.measurement.psf import PLAUSIBLE_FWHM_PX, PsfEstimate, PsfOrigin, estimate_psf
 from dlbi.inference.measurement.significance import light_z, shows_light
-from dlbi.reconstruction.measurement import Movie, deconvolve, measure, projection_of
+from dlbi.reconstruction.measurement import (
+    Movie,
+    deconvolve,
+    measure,
+    projection_of,
+    tell_defects,
+)
 
 F64 = NDArray[np.float64]
 
@@ -109,8 +115,10 @@ def calibrate(stack: ImageStack, *, rng: RngLike = None, progress: Progress | No
             f"pixels, got {stack.n_frames} of {width}×{height}"
         )
     report = progress or (lambda stage, done, total: None)
-    found_psf = estimate_psf(stack)
     movie = measure(stack)
+    stack = movie.stack
+    tell_defects(movie.defects)
+    found_psf = estimate_psf(stack)
     if movie.variance.max() <= NO_NOISE:
         raise InputError(NOISELESS)
     psf, psf_error = _working_psf(found_psf, stack.grid.pixel_size_nm)

@@ -15,6 +15,7 @@ from dlbi.core.optics import GaussianPSF
 from dlbi.forward import Projection
 from dlbi.inference.deconvolution import richardson_lucy
 from dlbi.inference.measurement.background import Background, estimate_background
+from dlbi.inference.measurement.defects import Pixels, find_defects, mended
 from dlbi.inference.measurement.noise import NoiseModel, fit_noise
 from dlbi.inference.measurement.psf import estimate_psf
 from dlbi.learning.observation import Observation, observe
@@ -24,6 +25,9 @@ MARGIN_PX = 4
 """Camera pixels around the field in which light may arise."""
 
 RL_ITERATIONS = 200
+
+MOST_NAMED = 5
+"""Defective pixels whose places a message names."""
 
 LARGE_PSF_ERROR = 0.075
 """Standard error ÷ width of the PSF beyond which a warning tells; the 95 % interval is ± 15 %."""
@@ -36,16 +40,20 @@ class Movie:
     Parameters
     ----------
     stack : ImageStack
+        Its frames, defective pixels mended.
     mean : ndarray, (Y, X), counts
         Time average.
     noise : NoiseModel
     background : Background
+    defects : sequence of (x, y)
+        Camera pixels that were mended.
     """
 
     stack: ImageStack
     mean: FloatImage
     noise: NoiseModel
     background: Background
+    defects: Pixels = ()
 
     @property
     def signal(self) -> FloatImage:
@@ -72,12 +80,34 @@ class Movie:
         return frames
 
 
-def measure(stack: ImageStack, noise: NoiseModel | None = None) -> Movie:
-    """Mean, camera noise, unless it is given, and background of a movie."""
+def measure(
+    stack: ImageStack, noise: NoiseModel | None = None, defects: Pixels | None = None
+) -> Movie:
+    """Defective pixels and camera noise, unless they are given, mean and background of a movie."""
     mean = stack.mean()
+    defects = find_defects(mean) if defects is None else defects
+    if defects:
+        stack = mended(stack, defects)
+        mean = stack.mean()
     noise = fit_noise(stack) if noise is None else noise
     variance_of_mean = noise.variance(mean) / np.float32(stack.n_frames)
-    return Movie(stack, mean, noise, estimate_background(stack, mean, variance_of_mean))
+    background = estimate_background(stack, mean, variance_of_mean)
+    return Movie(stack, mean, noise, background, defects)
+
+
+def tell_defects(defects: Pixels) -> None:
+    """Warn of pixels that were mended."""
+    if not defects:
+        return
+    places = ", ".join(f"({x}, {y})" for x, y in defects[:MOST_NAMED])
+    more = f" and {len(defects) - MOST_NAMED} more" if len(defects) > MOST_NAMED else ""
+    one = len(defects) == 1
+    warnings.warn(
+        f"{len(defects)} camera pixel{'' if one else 's'} stand{'s' if one else ''} alone, hot or "
+        f"dead: {places}{more} (x, y); filled in from the pixels around",
+        DlbiWarning,
+        stacklevel=3,
+    )
 
 
 def psf_of(stack: ImageStack) -> tuple[GaussianPSF, dict[str, Any]]:

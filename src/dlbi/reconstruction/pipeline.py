@@ -35,6 +35,7 @@ from dlbi.reconstruction.measurement import (
     measure,
     projection_of,
     psf_of,
+    tell_defects,
     with_margin,
     without_margin,
 )
@@ -138,8 +139,9 @@ def reconstruct(
     Warns
     -----
     DlbiWarning
-        If the movie hardly shows its PSF, shows no light, leaves the ranges of the training, is
-        not explained by the network's image, or if the chains of the sampler differ.
+        If camera pixels do not work, the movie hardly shows its PSF, shows no light, leaves the
+        ranges of the training, is not explained by the network's image, or if the chains of the
+        sampler differ.
 
     References
     ----------
@@ -173,8 +175,11 @@ def reconstruct_given(
     if given.record is not None:
         record["scope"] = given.record
     network = (options.model or load_network()) if method in LEARNED else None
-    movie = measure(stack, given.noise)
-    record["noise"] = movie.noise._asdict()
+    movie = measure(stack, given.noise, given.defects)
+    stack = movie.stack
+    record |= {"noise": movie.noise._asdict(), "defective_pixels": movie.defects}
+    if given.defects is None:
+        tell_defects(movie.defects)
     if method in UNBLURRED:
         image = mean_image(movie.mean, movie.background.haze, upscaling)
         if method == "sofi":

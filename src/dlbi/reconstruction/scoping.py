@@ -12,6 +12,7 @@ from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
 from dlbi.core.scope import Scope
 from dlbi.inference.hmm.start import NOTHING_KNOWN, KnownBlinking
+from dlbi.inference.measurement.defects import Pixels
 from dlbi.inference.measurement.noise import NoiseModel
 
 PIXEL_TOLERANCE = 1e-3
@@ -28,6 +29,8 @@ class Given:
     psf_record : dict or None
         Its width and origin, for the provenance.
     noise : NoiseModel or None
+    defects : sequence of (x, y) or None
+        Camera pixels that do not work.
     blinking : KnownBlinking
     record : dict or None
         What a calibration gave, for the provenance; None without one.
@@ -36,6 +39,7 @@ class Given:
     psf: GaussianPSF | None = None
     psf_record: dict[str, Any] | None = None
     noise: NoiseModel | None = None
+    defects: Pixels | None = None
     blinking: KnownBlinking = NOTHING_KNOWN
     record: dict[str, Any] | None = None
 
@@ -73,7 +77,7 @@ def _given_by_scope(scope: Scope, stack: ImageStack) -> Given:
         "blinking": known,
     }
     psf_record = None if psf is None else {"fwhm_nm": psf.fwhm_nm, "origin": "scope"}
-    return Given(psf, psf_record, noise, KnownBlinking(**known), record)
+    return Given(psf, psf_record, noise, blinking=KnownBlinking(**known), record=record)
 
 
 def _noise(scope: Scope) -> NoiseModel:

@@ -14,8 +14,9 @@ from dlbi.core.images import ImageStack, Reconstruction
 from dlbi.core.optics import GaussianPSF
 from dlbi.core.rng import RngLike, derived_seed, root_seed
 from dlbi.core.scope import Scope
+from dlbi.inference.measurement.defects import find_defects, mended
 from dlbi.inference.measurement.noise import fit_noise
-from dlbi.reconstruction.measurement import psf_of
+from dlbi.reconstruction.measurement import psf_of, tell_defects
 from dlbi.reconstruction.options import UNBLURRED, Options
 from dlbi.reconstruction.pipeline import Progress, reconstruct_given
 from dlbi.reconstruction.scoping import Given, given_by
@@ -96,9 +97,10 @@ def reconstruct_windows(
 ) -> Iterator[tuple[slice, Reconstruction]]:
     """Reconstruct every window of a movie apart, one after the other.
 
-    What belongs to the microscope is measured once, on all frames, and holds for every window: PSF
-    and camera noise. Structure, background and blinking belong to each window. No window is
-    brightened or dimmed, so all images are in counts of the movie per fine pixel and frame.
+    What belongs to the microscope is measured once, on all frames, and holds for every window: PSF,
+    noise and defective pixels of the camera. Structure, background and blinking belong to each
+    window. No window is brightened or dimmed, so all images are in counts of the movie per fine
+    pixel and frame.
 
     Parameters
     ----------
@@ -154,9 +156,12 @@ def reconstruct_windows(
 
 
 def _measured_once(stack: ImageStack, given: Given, method: str) -> Given:
-    """PSF and camera noise of the whole movie, unless they are given."""
+    """Defects and noise of the camera and PSF in the whole movie, unless they are given."""
+    defects = find_defects(stack.mean())
+    tell_defects(defects)
+    stack = mended(stack, defects)
     noise = fit_noise(stack) if given.noise is None else given.noise
-    given = replace(given, noise=noise)
+    given = replace(given, noise=noise, defects=defects)
     if given.psf is not None or method in UNBLURRED:
         return given
     psf, record = psf_of(stack)

@@ -67,7 +67,7 @@ def render_report(
     measured = measure_behind(sr, movie)
     found = find_artefacts(sr, movie, measured=measured) if findings is None else findings
     record = record_of(sr.provenance)
-    scored = movie_scores(sr, movie)
+    scored = movie_scores(sr, measured.stack)
     light = light_curve(measured) if _is_lit(found) else None
     zoom = busiest(sr.mean if sr.mean.any() else measured.signal, movie.grid)
     return _template().render(

@@ -11,6 +11,7 @@ limits were chosen on. Every fault is then put in alone, at several strengths:
 - edge: a cluster of 240 nm within 2 camera pixels of the border, in units of the bright parts;
 - PSF: a given width that is wrong by a factor;
 - saturation: the brightest share of all values is clipped;
+- pixels: one camera pixel is brighter in every frame, in units of the bright parts;
 - light: no fluorophores, so that background and noise are all there is;
 - chains: sweeps of each of the two chains of `bayes` (a third of the movies, since it takes long).
 
@@ -32,10 +33,12 @@ from scipy.ndimage import gaussian_filter
 
 from dlbi.artefacts.finding import Finding, Severity
 from dlbi.artefacts.movie import (
+    bright_level,
     check_background,
     check_drift,
     check_edge,
     check_light,
+    check_pixels,
     check_psf,
     check_saturation,
 )
@@ -126,6 +129,15 @@ def saturation(movie: Base, share: float, n_frames: int) -> Finding:
     return check_saturation(find_saturation(replace(stack, data=np.minimum(frames, top))))
 
 
+def pixels(movie: Base, strength: float, n_frames: int) -> Finding:
+    structure, scene, rng, seed = movie
+    stack = film(structure, scene, n_frames, seed)
+    frames = stack.load()
+    y, x = rng.integers(1, np.array(stack.grid.shape) - 1)
+    frames[:, y, x] += strength * bright_level(measure(stack))
+    return check_pixels(measure(replace(stack, data=frames)))
+
+
 def light(movie: Base, dark: float, n_frames: int) -> Finding:
     structure, scene, _, seed = movie
     if dark:
@@ -151,6 +163,7 @@ def chains(movie: Base, n_sweeps: float, n_frames: int) -> Finding:
 
 FAULTS: dict[str, tuple[Check, tuple[float, ...], int]] = {
     "light": (light, (0, 1), 1),
+    "pixels": (pixels, (0, 0.3, 1, 3, 10, 100), 1),
     "saturation": (saturation, (0, 1e-4, 1e-3, 1e-2), 1),
     "drift": (drift, (0, 50, 100, 150, 200, 400, 800), 1),
     "background": (background, (0, 0.5, 1, 2, 4), 1),

@@ -1,1 +1,1 @@
-"""What a movie tells before any fluorophore is sampled: noise, background, PSF, cumulants."""
+"""What a movie tells before any fluorophore is sampled, from defective pixels to cumulants."""

@@ -55,8 +55,9 @@ FUSION_BANDWIDTH_PX, FUSION_WEIGHT = 2.0, 0.75
 """Fine pixels over which sampled and network's image are compared where they are joined, and the
 weight of the sampled one (docs/training.md)."""
 
-GUIDE_BANDWIDTH_PX = 3.0
-"""The same for `bayes` under a guide of the user, at equal weights (docs/uncertainty.md)."""
+GUIDED_BANDWIDTH_PX, GUIDED_WEIGHT = 4.0, 0.6
+"""The same for `bayes` under a guide of the user, which joins in as the geometric mean of itself
+and its deconvolution (docs/uncertainty.md)."""
 
 PREVIEW = "first useful preview"
 """Milestone that is reported when the sampler has seen the whole field often enough to look at."""
@@ -233,8 +234,8 @@ def reconstruct_given(
             prior = None
     return _refined(
         movie, prior, density, projection, p_dark(z, upscaling), record,
-        schedule=options.schedule, given=given, guide_iterations=options.guide_iterations,
-        n_workers=n_workers, report=report,
+        guide=guide, schedule=options.schedule, given=given,
+        guide_iterations=options.guide_iterations, n_workers=n_workers, report=report,
     )  # fmt: skip
 
 
@@ -267,6 +268,7 @@ def _refined(
     dark: FloatImage,
     record: dict[str, Any],
     *,
+    guide: FloatImage | None,
     schedule: Schedule,
     given: Given,
     guide_iterations: int,
@@ -290,9 +292,14 @@ def _refined(
         "guide_iterations": None if prior is None else guide_iterations,
     }
     if prior is None:
-        bandwidth_px = GUIDE_BANDWIDTH_PX if record["guided"] else 0.0
-        guide = without_margin(density, projection)
-        image = product_of_experts(sampled.density, guide, bandwidth_px=bandwidth_px)
+        explaining = without_margin(density, projection)
+        if guide is None:
+            image = product_of_experts(sampled.density, explaining)
+        else:
+            image = product_of_experts(
+                sampled.density, np.sqrt(guide * explaining),
+                weight=GUIDED_WEIGHT, bandwidth_px=GUIDED_BANDWIDTH_PX,
+            )  # fmt: skip
         std = image_std(image, sampled.std)
     else:
         image = product_of_experts(

@@ -18,6 +18,7 @@ from dlbi.inference.uncertainty import (
     SAMPLED_SHARE,
     image_std,
     occupancy,
+    p_empty,
     structure_scale,
     with_p_real,
 )
@@ -109,3 +110,23 @@ def test_no_emitters_are_no_problem():
     none = Emitters(np.zeros(0), np.zeros(0), p_real=np.zeros(0))
     half = np.full(SHAPE, 0.5, np.float32)
     assert len(with_p_real(none, half, grid, identifiable=True)) == 0
+
+
+def test_what_is_as_bright_as_the_typical_place_is_hardly_empty():
+    """Log odds −1.80 at brightness 1, and those of λ = ln 0.01 in the dark."""
+    image = np.zeros((200, 200), np.float32)
+    image[60:140, 60:140] = 3.0
+    found = p_empty(image)
+    assert found[100, 100] == pytest.approx(expit(-1.80 - 1.61 * np.log(1.01)), rel=1e-3)
+    dark = np.log(0.01)
+    assert found[5, 5] == pytest.approx(expit(-1.80 - 1.61 * dark - 0.09 * dark**2), rel=1e-5)
+    np.testing.assert_allclose(p_empty(7 * image), found, rtol=1e-5)
+
+
+def test_darker_is_emptier():
+    ramp = np.tile(np.linspace(0.0, 2.0, 300, dtype=np.float32), (40, 1))
+    assert (np.diff(p_empty(ramp)[20]) < 0).all()
+
+
+def test_an_empty_image_is_surely_empty():
+    assert (p_empty(np.zeros(SHAPE, np.float32)) == 1).all()

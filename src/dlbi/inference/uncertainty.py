@@ -34,6 +34,11 @@ fine pixels."""
 LOG_ODDS_SHRINKAGE = 0.8
 """Share of the log odds of being occupied that holds: sweeps of a chain resemble each other."""
 
+EMPTY_LOG_ODDS = (-1.80, -1.61, -0.09)
+"""Log odds that a pixel is empty, a + b λ + c λ², against λ = ln(brightness + 0.01)."""
+
+BRIGHTNESS_BLUR_PX, LEAST_BRIGHTNESS = 2.0, 0.01
+
 MATCH_RADIUS_PX = 2.5
 """Fine pixels within which an emitter and a true one count as the same."""
 
@@ -96,6 +101,29 @@ def occupancy(p_empty: FloatImage) -> FloatImage:
     0.8 × log odds.
     """
     return np.asarray(expit(-LOG_ODDS_SHRINKAGE * logit(p_empty.astype(np.float64))), np.float32)
+
+
+def p_empty(image: FloatImage) -> FloatImage:
+    """Calibrated probability that a pixel of a sampled image is empty.
+
+    Parameters
+    ----------
+    image : ndarray, (Y, X)
+        Of a method without a network that would know better.
+
+    Notes
+    -----
+    A logistic regression on the logarithm of the brightness after a blur of 2 pixels, in units of
+    that of the typical place that light comes from. Brightness tells more than occupancy, which is
+    near 1 wherever emitters are dense. Empty means no more than 5 % of the true peak.
+    """
+    scale = structure_scale(image)
+    if scale == 0.0:
+        return np.ones_like(image)
+    blurred = gaussian_filter(image, BRIGHTNESS_BLUR_PX, mode="nearest")
+    level = np.log(np.maximum(blurred, 0.0) / np.float32(scale) + np.float32(LEAST_BRIGHTNESS))
+    constant, slope, curvature = EMPTY_LOG_ODDS
+    return np.asarray(expit(constant + slope * level + curvature * level**2), np.float32)
 
 
 def with_p_real(

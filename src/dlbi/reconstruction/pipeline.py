@@ -25,7 +25,8 @@ from dlbi.inference.classical import mean_image, sofi2
 from dlbi.inference.fusion import product_of_experts
 from dlbi.inference.hmm.refinement import Schedule
 from dlbi.inference.measurement.significance import light_z, p_dark, shows_light
-from dlbi.inference.uncertainty import image_std
+from dlbi.inference.uncertainty import image_std, p_empty
+from dlbi.learning.confidence import false_discovery_tail
 from dlbi.learning.network import Network, load_network
 from dlbi.learning.prediction import Prediction
 from dlbi.reconstruction.measurement import (
@@ -313,7 +314,7 @@ def _refined(
         )
     p_value = None if prior is None else prior.p_value
     if p_value is None:
-        p_value = np.maximum(1.0 - sampled.occupancy, dark)
+        p_value = np.maximum(false_discovery_tail(p_empty(image)), dark)
     return Reconstruction(
         image, projection.camera.refine(record["upscaling"]), std=std, p_value=p_value,
         occupancy=sampled.occupancy, emitters=sampled.emitters,

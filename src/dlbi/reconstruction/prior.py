@@ -31,7 +31,7 @@ MODEL_ERROR = 0.05
 LARGE_SHARE = 0.10
 """Share of the field in disagreement from which on the user is told."""
 
-STRAY_SHARE, EXPLAINED_SHARE = 0.3, 0.05
+STRAY_SHARE, EXPLAINED_SHARE = 0.4, 0.05
 """The network leads astray where its image disagrees with more than the first share of the field
 and the sampled density with less than the second: so light and background are not to blame."""
 

@@ -250,8 +250,23 @@ def test_an_image_that_lacks_structure_is_led_back_to_the_mean(drawn):
 def test_the_network_is_astray_only_where_fluorophores_explain_the_mean(drawn):
     picture, make = drawn
     movie, projection = make(picture, noise=0.005)
-    wrong = np.ascontiguousarray(picture.T)
+    wrong = picture.copy()
+    wrong[:, 90::8] = 1.0
     assert is_astray(wrong, picture, movie, projection)
     assert not is_astray(wrong, wrong, movie, projection)
     assert not is_astray(picture, picture, movie, projection)
     assert not is_astray(picture, wrong, movie, projection)
+
+
+def test_light_that_the_network_leaves_out_does_not_lead_it_astray(measured):
+    """Haze in the wide background that is not taken off looks like it."""
+    picture = np.zeros((8 * SIDE, 8 * SIDE), np.float32)
+    picture[:, 60] = 1.0
+    movie = measured(np.zeros((SIDE, SIDE)), variance=1e-4)
+    projection = projection_of(movie.stack, PSF, 8)
+    lines = projection.forward(with_margin(picture, projection))
+    hazy = measured(lines + 0.5, variance=1e-4)
+    found = disagreement(hazy, picture, projection)
+    assert (found > DISAGREEMENT).mean() > 0.5
+    explains = picture + 0.5 / 64
+    assert not is_astray(picture, explains, hazy, projection)

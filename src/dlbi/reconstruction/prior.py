@@ -31,9 +31,10 @@ MODEL_ERROR = 0.05
 LARGE_SHARE = 0.10
 """Share of the field in disagreement from which on the user is told."""
 
-STRAY_SHARE, EXPLAINED_SHARE = 0.4, 0.05
-"""The network leads astray where its image disagrees with more than the first share of the field
-and the sampled density with less than the second: so light and background are not to blame."""
+STRAY_SHARE, EXPLAINED_SHARE = 0.3, 0.05
+"""The network leads astray where it draws light that the movie does not show in more than the first
+share of the field, while the sampled density disagrees with less than the second. Light that it
+leaves out does not count: mostly that is haze, whose level was estimated too low."""
 
 LEADING_STEPS = 10
 """Damped Richardson–Lucy steps that lead a result back."""
@@ -134,7 +135,7 @@ def report_disagreement(z: FloatImage) -> dict[str, float]:
 
 
 def is_astray(image: FloatImage, sampled: FloatImage, movie: Movie, projection: Projection) -> bool:
-    """Whether fluorophores explain the mean image, but the network's image does not.
+    """Whether fluorophores explain the mean image, and the network draws light that is not there.
 
     Parameters
     ----------
@@ -143,11 +144,10 @@ def is_astray(image: FloatImage, sampled: FloatImage, movie: Movie, projection: 
     movie : Movie
     projection : Projection
     """
-    network, fluorophores = (
-        float((np.abs(disagreement(movie, x, projection)) > DISAGREEMENT).mean())
-        for x in (image, sampled)
-    )
-    return network > STRAY_SHARE and fluorophores < EXPLAINED_SHARE
+    network, fluorophores = (disagreement(movie, x, projection) for x in (image, sampled))
+    invented = float((network < -DISAGREEMENT).mean())
+    unexplained = float((np.abs(fluorophores) > DISAGREEMENT).mean())
+    return invented > STRAY_SHARE and unexplained < EXPLAINED_SHARE
 
 
 def led_back(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, maximum_filter
+from scipy.ndimage import gaussian_filter
 
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage
@@ -63,12 +63,10 @@ class PosteriorMaps:
         present = np.zeros(self.grid.shape, np.uint8)
         deposit(y_px, x_px, np.asarray(weights, np.float64), density, present)
         blurred = gaussian_filter(density, BLUR_SIGMA_PX, mode="constant", truncate=3.0)
-        self._sum += blurred
-        self._squares += blurred.astype(np.float64) ** 2
+        accumulate(blurred, present, self._sum, self._squares, self._occupied)
         light = _block_sums(density, self.block_px)
         self._light += light
         self._light_squares += light**2
-        self._occupied += maximum_filter(present, OCCUPANCY_WINDOW_PX, mode="constant")
         self.n_sweeps += 1
 
     def mean(self) -> FloatImage:
@@ -119,12 +117,12 @@ class PosteriorMaps:
         If two chains of independent errors correlate by r, their mean correlates with the mean of
         infinitely many by about √((1 + r)/2): 0.995 for 0.98.
         """
-        means = [
-            gaussian_filter(chain._sum / chain.n_sweeps, AGREEMENT_SIGMA_PX).ravel()
-            for chain in chains
-        ]
+        blurred = [gaussian_filter(chain.mean(), AGREEMENT_SIGMA_PX).ravel() for chain in chains]
+        centred = [image - image.mean(dtype=np.float64) for image in blurred]
+        products = np.array([[np.vdot(a, b) for b in centred] for a in centred])
+        norms = np.sqrt(np.diag(products))
         with np.errstate(invalid="ignore"):
-            return float(np.nan_to_num(np.corrcoef(means)).min())
+            return float(np.nan_to_num(products / np.outer(norms, norms)).min())
 
     @staticmethod
     def r_hat(chains: Sequence[PosteriorMaps]) -> NDArray[np.float64]:
@@ -173,8 +171,9 @@ def _block_sums(image: FloatImage, side: int) -> NDArray[np.float64]:
 
 @kernel
 def deposit(y: F64, x: F64, weights: F64, density: F32, present: NDArray[np.uint8]) -> None:
-    """Add each weight bilinearly to `density` and mark the nearest pixel in `present`."""
+    """Add each weight bilinearly to `density` and mark the square around it in `present`."""
     h, w = density.shape
+    reach = OCCUPANCY_WINDOW_PX // 2
     for e in range(y.size):
         i, j = int(np.floor(y[e])), int(np.floor(x[e]))
         fy, fx = y[e] - i, x[e] - j
@@ -185,4 +184,20 @@ def deposit(y: F64, x: F64, weights: F64, density: F32, present: NDArray[np.uint
                     density[i + di, j + dj] += weights[e] * share
         i, j = int(np.floor(y[e] + 0.5)), int(np.floor(x[e] + 0.5))
         if 0 <= i < h and 0 <= j < w:
-            present[i, j] = 1
+            for row in range(max(i - reach, 0), min(i + reach + 1, h)):
+                for column in range(max(j - reach, 0), min(j + reach + 1, w)):
+                    present[row, column] = 1
+
+
+@kernel
+def accumulate(
+    density: F32, present: NDArray[np.uint8], total: F64, squares: F64, occupied: NDArray[np.int32]
+) -> None:
+    """Add density, its square and the presence of a sweep, in one pass over the pixels."""
+    h, w = density.shape
+    for i in range(h):
+        for j in range(w):
+            value = np.float64(density[i, j])
+            total[i, j] += value
+            squares[i, j] += value * value
+            occupied[i, j] += present[i, j]

@@ -120,5 +120,7 @@ def test_defective_pixels_do_not_score(tmp_path, dlbi, simulated):
     assert "1 camera pixel stands alone, hot or dead: (7, 5) (x, y)" in made[2]
     scores = ["evaluate", out, "--movie", broken, "--pixel-size", "160", "--json"]
     for _ in range(2):
-        assert json.loads(dlbi(*scores)[1])["movie"]["rsp"] > 0.98
+        _, text, told = dlbi(*scores)
+        assert json.loads(text)["movie"]["rsp"] > 0.98
+        assert "1 camera pixel stands alone, hot or dead: (7, 5) (x, y)" in told
         (tmp_path / "sr.provenance.json").unlink(missing_ok=True)

@@ -13,8 +13,11 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
 from dlbi.evaluation.image import score_truth
+from dlbi.inference.fusion import product_of_experts
 from dlbi.inference.hmm.refinement import Schedule
 from dlbi.inference.threeb import ThreeBOptions
+from dlbi.inference.uncertainty import p_empty
+from dlbi.learning.confidence import false_discovery_tail
 from dlbi.learning.network import load_network
 from dlbi.learning.symmetry import SYMMETRIES, apply_image
 from dlbi.reconstruction import METHODS, pipeline, reconstruct, reconstructor, sampling, threeb
@@ -447,3 +450,27 @@ def test_a_hot_pixel_changes_its_surroundings_only(movie, method, copying):
     blurred = [gaussian_filter(image.mean, 4.0) for image in (clean, found)]
     assert np.corrcoef(blurred[0][outside], blurred[1][outside])[0, 1] > 0.99
     assert found.mean.sum() == pytest.approx(clean.mean.sum(), rel=0.02)
+
+
+def test_a_guide_of_the_user_joins_in_beside_its_deconvolution(movie, monkeypatch):
+    """Both as their geometric mean, which the sampled density corrects after a blur."""
+    joined = []
+
+    def join(sampled, guide, **options):
+        joined.append((guide, options))
+        return product_of_experts(sampled, guide, **options)
+
+    monkeypatch.setattr(pipeline, "product_of_experts", join)
+    guide = gaussian_filter(movie.density.density, 2.0) + np.float32(1e-3)
+    explaining = run(movie, "rl", guide=guide).mean
+    run(movie, "bayes", guide=guide)
+    ((given, options),) = joined
+    np.testing.assert_allclose(given, np.sqrt(guide * explaining), rtol=1e-5)
+    assert options == {"weight": 0.6, "bandwidth_px": 4.0}
+
+
+def test_the_p_value_of_bayes_is_the_share_of_empty_pixels_among_those_as_bright(movie):
+    found = run(movie, "bayes")
+    share = false_discovery_tail(p_empty(found.mean))
+    assert (found.p_value >= share).all()
+    assert (found.p_value == share).mean() > 0.5

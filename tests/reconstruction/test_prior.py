@@ -268,5 +268,6 @@ def test_light_that_the_network_leaves_out_does_not_lead_it_astray(measured):
     hazy = measured(lines + 0.5, variance=1e-4)
     found = disagreement(hazy, picture, projection)
     assert (found > DISAGREEMENT).mean() > 0.5
-    explains = picture + 0.5 / 64
+    explains = picture + np.float32(0.5 / 64)
+    assert (np.abs(disagreement(hazy, explains, projection)) > DISAGREEMENT).mean() < 0.05
     assert not is_astray(picture, explains, hazy, projection)

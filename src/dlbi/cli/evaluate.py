@@ -203,11 +203,18 @@ def _load_half(path: Path, image: Reconstruction) -> Reconstruction:
 
 
 def _behind(stack: ImageStack, image: Reconstruction) -> ImageStack:
-    """What of the movie the image was made from, as it records it, without defective pixels."""
+    """What of the movie the image was made from, as it records it, without defective pixels.
+
+    Warns
+    -----
+    DlbiWarning
+        If there are such pixels: the scores leave them out.
+    """
     from dlbi.artefacts.examination import recorded_defects
     from dlbi.artefacts.record import record_of
     from dlbi.evaluation.alignment import window_of
-    from dlbi.inference.measurement.defects import find_defects, mended
+    from dlbi.inference.measurement.defects import without_defects
+    from dlbi.reconstruction.measurement import tell_defects
 
     match image.provenance:
         case {"config": {"frames": [int(first), int(end), int(step)]}}:
@@ -215,8 +222,9 @@ def _behind(stack: ImageStack, image: Reconstruction) -> ImageStack:
         case _:
             frames = slice(None)
     part = stack.select(frames, window_of(image.grid, stack.grid))
-    recorded = recorded_defects(record_of(image.provenance))
-    return mended(part, find_defects(part.mean()) if recorded is None else recorded)
+    mended, defects = without_defects(part, recorded_defects(record_of(image.provenance)))
+    tell_defects(defects)
+    return mended
 
 
 def _write_error_map(path: Path, scores: MovieScores, *, overwrite: bool) -> None:

@@ -15,7 +15,7 @@ from dlbi.core.optics import GaussianPSF
 from dlbi.forward import Projection
 from dlbi.inference.deconvolution import richardson_lucy
 from dlbi.inference.measurement.background import Background, estimate_background
-from dlbi.inference.measurement.defects import Pixels, find_defects, mended
+from dlbi.inference.measurement.defects import Pixels, without_defects
 from dlbi.inference.measurement.noise import NoiseModel, fit_noise
 from dlbi.inference.measurement.psf import estimate_psf
 from dlbi.learning.observation import Observation, observe
@@ -84,11 +84,8 @@ def measure(
     stack: ImageStack, noise: NoiseModel | None = None, defects: Pixels | None = None
 ) -> Movie:
     """Defective pixels and camera noise, unless they are given, mean and background of a movie."""
+    stack, defects = without_defects(stack, defects)
     mean = stack.mean()
-    defects = find_defects(mean) if defects is None else defects
-    if defects:
-        stack = mended(stack, defects)
-        mean = stack.mean()
     noise = fit_noise(stack) if noise is None else noise
     variance_of_mean = noise.variance(mean) / np.float32(stack.n_frames)
     background = estimate_background(stack, mean, variance_of_mean)

@@ -14,7 +14,7 @@ from dlbi.core.images import ImageStack, Reconstruction
 from dlbi.core.optics import GaussianPSF
 from dlbi.core.rng import RngLike, derived_seed, root_seed
 from dlbi.core.scope import Scope
-from dlbi.inference.measurement.defects import find_defects, mended
+from dlbi.inference.measurement.defects import without_defects
 from dlbi.inference.measurement.noise import fit_noise
 from dlbi.reconstruction.measurement import psf_of, tell_defects
 from dlbi.reconstruction.options import UNBLURRED, Options
@@ -157,9 +157,8 @@ def reconstruct_windows(
 
 def _measured_once(stack: ImageStack, given: Given, method: str) -> Given:
     """Defects and noise of the camera and PSF in the whole movie, unless they are given."""
-    defects = find_defects(stack.mean())
+    stack, defects = without_defects(stack)
     tell_defects(defects)
-    stack = mended(stack, defects)
     noise = fit_noise(stack) if given.noise is None else given.noise
     given = replace(given, noise=noise, defects=defects)
     if given.psf is not None or method in UNBLURRED:

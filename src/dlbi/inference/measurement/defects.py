@@ -97,6 +97,12 @@ def _rank(image: FloatImage, rank: int, places: Group, *, beyond: float) -> F64:
     return found
 
 
+def without_defects(stack: ImageStack, defects: Pixels | None = None) -> tuple[ImageStack, Pixels]:
+    """The movie with its defective pixels `mended`, and which these are; found unless given."""
+    defects = find_defects(stack.mean()) if defects is None else defects
+    return mended(stack, defects), defects
+
+
 def mended(stack: ImageStack, defects: Pixels) -> ImageStack:
     """The movie with defective pixels filled in from their neighbours, frame by frame, lazily.
 

@@ -23,7 +23,7 @@ from dlbi.learning.symmetry import SYMMETRIES, apply_image
 from dlbi.reconstruction import METHODS, pipeline, reconstruct, reconstructor, sampling, threeb
 from dlbi.reconstruction.measurement import measure, without_margin
 from dlbi.reconstruction.options import QUALITIES
-from dlbi.reconstruction.pipeline import PREVIEW
+from dlbi.reconstruction.pipeline import AGREEMENT_WEIGHT, PREVIEW
 from dlbi.simulation.movie import simulate
 from dlbi.simulation.presets import custom
 from dlbi.simulation.structures import draw
@@ -159,7 +159,8 @@ def _with_dropout(inner):
 
 def test_the_network_alone_is_its_prediction_in_counts(movie, compact):
     rl = run(movie, "rl").mean
-    network = run(movie, "network", model=compact(lambda guide: 2 * guide))
+    doubling = compact(lambda guide: 2 * guide)
+    network = run(movie, "network", model=doubling, guide_iterations=0)
     # Twice the amplitude is four times the light: it is the network's own, and stays so.
     np.testing.assert_allclose(network.mean, 4 * rl, rtol=1e-3, atol=1e-4)
     recorded = network.provenance["network"]
@@ -236,9 +237,24 @@ def test_the_refinement_takes_away_most_of_a_line_that_the_network_invents(movie
     network = compact(_knowing(believed))
     with pytest.warns(DlbiWarning, match="disagree"):
         images = [run(movie, method, model=network).mean for method in ("network", "dlbi")]
-    invented, left = (image[line].sum() / image.sum() for image in images)
+    invented, guided, left = (image[line].sum() / image.sum() for image in (believed, *images))
     assert invented > 0.1
-    assert left < 0.2 * invented
+    assert guided < 0.6 * invented
+    assert left < 0.3 * invented
+
+
+def test_the_networks_own_image_is_brought_nearer_to_the_movie_and_keeps_its_light(movie, compact):
+    believed = gaussian_filter(movie.truth(8).density, 1.0)
+    left, right = np.s_[:, :96], np.s_[:, 160:]
+    true = believed[left].sum() / believed[right].sum()
+    believed[:, :128] *= 0.3
+    network = compact(_knowing(believed))
+    with pytest.warns(DlbiWarning, match="disagree"):
+        own, joined = (run(movie, "network", model=network, guide_iterations=n) for n in (0, 20))
+    (told, guided) = (r.mean[left].sum() / r.mean[right].sum() for r in (own, joined))
+    assert told == pytest.approx(0.3 * true, rel=0.02)
+    assert guided / told == pytest.approx((true / told) ** AGREEMENT_WEIGHT, rel=0.1)
+    assert joined.mean.sum() == pytest.approx(own.mean.sum(), rel=1e-4)
 
 
 @pytest.mark.parametrize(("iterations", "agrees"), [(0, False), (20, True)])
@@ -353,7 +369,7 @@ def test_an_unidentified_psf_is_told(noise_only):
     [
         ("rl", {"guide"}),
         ("bayes", {"guide", "sampling"}),
-        ("network", {"guide", "network"}),
+        ("network", {"guide", "network", "guided deconvolution"}),
         ("dlbi", {"guide", "network", "guided deconvolution", "sampling"}),
     ],
 )

@@ -68,6 +68,8 @@ def product_of_experts(
     -----
     guide · (G sampled ÷ G guide)^weight; without the blur G it is sampled^w · guide^(1 − w).
     """
+    if not guide.any():
+        return np.zeros_like(sampled)
     if bandwidth_px > 0.0:
         seen, expected = (
             gaussian_filter(m, bandwidth_px, mode="nearest") for m in (sampled, guide)

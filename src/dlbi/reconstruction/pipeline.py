@@ -52,9 +52,13 @@ from dlbi.reconstruction.sampling import sample
 from dlbi.reconstruction.scoping import Given, given_by
 from dlbi.reconstruction.threeb import announce_threeb, sample_threeb
 
-FUSION_BANDWIDTH_PX, FUSION_WEIGHT = 2.0, 0.75
+FUSION_BANDWIDTH_PX, FUSION_WEIGHT = 2.0, 0.5
 """Fine pixels over which sampled and network's image are compared where they are joined, and the
 weight of the sampled one (docs/training.md)."""
+
+AGREEMENT_WEIGHT = 0.3
+"""Weight of the guided deconvolution where it joins the network's image of method `network`, which
+is compared over as many pixels."""
 
 GUIDED_BANDWIDTH_PX, GUIDED_WEIGHT = 4.0, 0.6
 """The same for `bayes` under a guide of the user, which joins in as the geometric mean of itself
@@ -113,8 +117,8 @@ def reconstruct(
     n_chains : int, optional
         Chains of the sampler; as many as `quality` says if not given.
     guide_iterations : int
-        Richardson–Lucy steps by which `dlbi` makes the network's image agree with the movie before
-        it samples; 0 leaves that image as it is.
+        Richardson–Lucy steps by which `dlbi` and `network` make the network's image agree with the
+        movie; 0 leaves that image as it is.
     upscaling : int
         Fine pixels per camera pixel along one axis; the network knows 8 only.
     rng : int, Generator or None
@@ -220,9 +224,19 @@ def reconstruct_given(
             seed=seed, n_workers=n_workers, progress=partial(report, "network"),
         )  # fmt: skip
         record["network"] |= report_disagreement(disagreement(movie, prior.mean, projection))
+        if prior.mean.any():
+            density = deconvolve(
+                movie, projection, start=with_margin(prior.mean, projection),
+                n_iterations=options.guide_iterations,
+                progress=partial(report, "guided deconvolution"),
+            )  # fmt: skip
+            record["guide_iterations"] = options.guide_iterations
         if method == "network":
+            image = prior.mean
+            if options.guide_iterations > 0:
+                image = _agreeing(image, without_margin(density, projection))
             return Reconstruction(
-                prior.mean, fine, std=prior.std, p_value=prior.p_value,
+                image, fine, std=prior.std, p_value=prior.p_value,
                 background=movie.background.haze, provenance=record,
             )  # fmt: skip
         if not prior.mean.any():
@@ -235,8 +249,7 @@ def reconstruct_given(
             prior = None
     return _refined(
         movie, prior, density, projection, p_dark(z, upscaling), record,
-        guide=guide, schedule=options.schedule, given=given,
-        guide_iterations=options.guide_iterations, n_workers=n_workers, report=report,
+        guide=guide, schedule=options.schedule, given=given, n_workers=n_workers, report=report,
     )  # fmt: skip
 
 
@@ -272,26 +285,17 @@ def _refined(
     guide: FloatImage | None,
     schedule: Schedule,
     given: Given,
-    guide_iterations: int,
     n_workers: int,
     report: Progress,
 ) -> Reconstruction:
     """Sample the fluorophores and join them with the network's image, or the deconvolution."""
-    if prior is not None:
-        density = deconvolve(
-            movie, projection, start=with_margin(prior.mean, projection),
-            n_iterations=guide_iterations, progress=partial(report, "guided deconvolution"),
-        )  # fmt: skip
     sampled = sample(
         movie, density, projection,
         schedule=schedule, seed=record["seed"], n_workers=n_workers,
         known=given.blinking, progress=partial(report, "sampling"),
         on_preview=partial(report, PREVIEW, 0, 0),
     )  # fmt: skip
-    record |= sampled.record | {
-        "schedule": asdict(schedule),
-        "guide_iterations": None if prior is None else guide_iterations,
-    }
+    record |= sampled.record | {"schedule": asdict(schedule)}
     if prior is None:
         explaining = without_margin(density, projection)
         if guide is None:
@@ -335,6 +339,14 @@ def _empty(movie: Movie, fine: PixelGrid, record: dict[str, Any]) -> Reconstruct
         emitters=Emitters(np.zeros(0), np.zeros(0)), background=movie.background.haze,
         provenance=record,
     )  # fmt: skip
+
+
+def _agreeing(image: FloatImage, explaining: FloatImage) -> FloatImage:
+    """The network's image, brought nearer to its deconvolution where the two differ smoothly."""
+    joined = product_of_experts(
+        explaining, image, weight=AGREEMENT_WEIGHT, bandwidth_px=FUSION_BANDWIDTH_PX
+    )
+    return _with_light_of(image, joined)
 
 
 def _with_light_of(reference: FloatImage, image: FloatImage) -> FloatImage:

@@ -16,6 +16,7 @@ from dlbi.inference.uncertainty import (
     OCCUPANCY_SHARE,
     REACH_PX,
     SAMPLED_SHARE,
+    TOLD_OCCUPANCY_SHARE,
     image_std,
     occupancy,
     p_empty,
@@ -49,23 +50,23 @@ def test_pixels_that_are_empty_or_full_have_the_spread_of_the_last_term():
     error = np.sqrt(np.mean((truth - shown) ** 2))
     nothing = np.zeros_like(shown)
     # The scale of a flat image is its level, so the image given has the scale of the truth.
-    stated = image_std(np.float32(truth), nothing, expected=shown) / np.sqrt(OCCUPANCY_SHARE)
+    stated = image_std(np.float32(truth), nothing, expected=shown) / np.sqrt(TOLD_OCCUPANCY_SHARE)
     assert stated.mean() == pytest.approx(error / np.sqrt(1 - probability), rel=0.02)
 
 
 def test_variances_of_all_origins_add():
     image, sampled_std, expected, difference = random_images(4)
     difference = difference - 3.0
-    scale = OCCUPANCY_SHARE * structure_scale(image)
+    scale = structure_scale(image)
     sampled = SAMPLED_SHARE * sampled_std**2
     np.testing.assert_allclose(
         image_std(image, sampled_std) ** 2,
-        sampled + scale * gaussian_filter(image, REACH_PX, mode="nearest"),
+        sampled + OCCUPANCY_SHARE * scale * gaussian_filter(image, REACH_PX, mode="nearest"),
         rtol=1e-4,
     )
     np.testing.assert_allclose(
         image_std(image, sampled_std, expected=expected, disagreement=difference) ** 2,
-        sampled + scale * expected + DISAGREEMENT_SHARE * difference**2,
+        sampled + TOLD_OCCUPANCY_SHARE * scale * expected + DISAGREEMENT_SHARE * difference**2,
         rtol=1e-4,
     )
 

@@ -21,11 +21,12 @@ from dlbi.core.images import FloatImage
 SAMPLED_SHARE = 0.05
 """Share of the variance of the chains, within and between them, that counts."""
 
-DISAGREEMENT_SHARE = 0.10
+DISAGREEMENT_SHARE = 0.40
 """Share of the squared difference of network and sampled density that counts."""
 
-OCCUPANCY_SHARE = 0.50
-"""Share of scale × expected light that counts: 1 if each pixel were either empty or full."""
+OCCUPANCY_SHARE, TOLD_OCCUPANCY_SHARE = 0.50, 0.32
+"""Share of scale × expected light that counts: 1 if each pixel were either empty or full. The
+second where a network tells what to expect, so that its disagreement counts as well."""
 
 REACH_PX = 4.0
 """Distance over which light may in truth be distributed otherwise than a sampled image shows,
@@ -75,14 +76,15 @@ def image_std(
 
     Notes
     -----
-    √(0.05 s² + 0.1 d² + ½ S e) with the scale S of the structure. The last term is that of
-    structure finer than the image: where pixels are either empty or as bright as S, and S is
-    reached with the probability e/S, the variance is S e (1 − e/S).
+    √(0.05 s² + 0.4 d² + 0.32 S e) with the scale S of the structure; ½ S e without a network. The
+    last term is that of structure finer than the image: where pixels are either empty or as bright
+    as S, and S is reached with the probability e/S, the variance is S e (1 − e/S).
     """
+    share = TOLD_OCCUPANCY_SHARE
     if expected is None:
-        expected = gaussian_filter(image, REACH_PX, mode="nearest")
+        share, expected = OCCUPANCY_SHARE, gaussian_filter(image, REACH_PX, mode="nearest")
     variance = np.float32(SAMPLED_SHARE) * sampled_std**2
-    variance += np.float32(OCCUPANCY_SHARE * structure_scale(image)) * expected
+    variance += np.float32(share * structure_scale(image)) * expected
     if disagreement is not None:
         variance += np.float32(DISAGREEMENT_SHARE) * disagreement**2
     return np.asarray(np.sqrt(variance), np.float32)

@@ -60,9 +60,12 @@ AGREEMENT_WEIGHT = 0.3
 """Weight of the guided deconvolution where it joins the network's image of method `network`, which
 is compared over as many pixels."""
 
-GUIDED_BANDWIDTH_PX, GUIDED_WEIGHT = 4.0, 0.6
-"""The same for `bayes` under a guide of the user, which joins in as the geometric mean of itself
-and its deconvolution (docs/uncertainty.md)."""
+UNGUIDED_WEIGHT = 0.7
+"""Weight of the sampled density of `bayes` beside the deconvolution from a flat start."""
+
+GUIDED_BANDWIDTH_PX, GUIDED_WEIGHT, GUIDE_SHARE = 4.0, 0.5, 0.4
+"""The same for `bayes` under a guide of the user, and the share of that guide in the geometric mean
+with its deconvolution that the sampled density joins (docs/uncertainty.md)."""
 
 PREVIEW = "first useful preview"
 """Milestone that is reported when the sampler has seen the whole field often enough to look at."""
@@ -299,10 +302,10 @@ def _refined(
     if prior is None:
         explaining = without_margin(density, projection)
         if guide is None:
-            image = product_of_experts(sampled.density, explaining)
+            image = product_of_experts(sampled.density, explaining, weight=UNGUIDED_WEIGHT)
         else:
             image = product_of_experts(
-                sampled.density, np.sqrt(guide * explaining),
+                sampled.density, product_of_experts(explaining, guide, weight=1 - GUIDE_SHARE),
                 weight=GUIDED_WEIGHT, bandwidth_px=GUIDED_BANDWIDTH_PX,
             )  # fmt: skip
         std = image_std(image, sampled.std)

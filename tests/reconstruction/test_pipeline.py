@@ -486,6 +486,25 @@ def test_a_guide_of_the_user_joins_in_beside_its_deconvolution(movie, monkeypatc
     assert options == {"weight": 0.5, "bandwidth_px": 4.0}
 
 
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [("bayes", {"weight": 0.7}), ("dlbi", {"weight": 0.5, "bandwidth_px": 2.0})],
+)
+def test_the_sampled_density_joins_its_guide(movie, copying, monkeypatch, method, told):
+    joined = []
+
+    def join(sampled, guide, **options):
+        joined.append((guide, options))
+        return product_of_experts(sampled, guide, **options)
+
+    monkeypatch.setattr(pipeline, "product_of_experts", join)
+    run(movie, method, model=copying)
+    ((given, options),) = joined
+    # Either the flat start's deconvolution or a network that copies it.
+    np.testing.assert_allclose(given, run(movie, "rl").mean, rtol=1e-3, atol=1e-4)
+    assert options == told
+
+
 def test_the_p_value_of_bayes_is_the_share_of_empty_pixels_among_those_as_bright(movie):
     found = run(movie, "bayes")
     share = false_discovery_tail(p_empty(found.mean))

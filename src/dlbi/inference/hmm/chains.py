@@ -98,11 +98,13 @@ def run_chains(
     """
     n_chains = schedule.n_chains
     seeds = [seed, *(derived_seed(seed, "chain", n) for n in range(1, n_chains))]
-    chains = [start(seed=one) for one in seeds]
     at_once = min(n_workers, n_chains)
     reports = _Reports(n_chains, schedule.n_sweeps, progress)
     agreement: dict[int, float] = {}
     checkpoints = _checkpoints(schedule)
+
+    def begin(one: int) -> Chain:
+        return start(seed=one)
 
     def advance(n: int, n_sweeps: int) -> None:
         threads = n_workers // n_chains + (n < n_workers % n_chains)
@@ -110,6 +112,7 @@ def run_chains(
 
     with ThreadPoolExecutor(at_once) if at_once > 1 else nullcontext() as pool:
         each = map if pool is None else pool.map
+        chains = list(each(begin, seeds))
         for done in checkpoints:
             list(each(advance, range(n_chains), repeat(done)))
             if done == checkpoints[0] and on_preview is not None:

@@ -7,6 +7,7 @@ from dlbi.core.emitters import Emitters
 from dlbi.core.errors import ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.optics import GaussianPSF, integrated_profile
+from dlbi.core.sharing import shared_among
 from dlbi.forward import PROFILE_REACH_SIGMA, Projection, expected_image
 
 PSF = GaussianPSF(422.4)
@@ -75,6 +76,19 @@ def test_adjoint_is_the_transpose(height, width, factor, margin, fwhm_nm, seed):
     there = np.vdot(projection.forward(x).astype(np.float64), y)
     back = np.vdot(x, projection.adjoint(y).astype(np.float64))
     assert there == pytest.approx(back, rel=1e-5)
+
+
+@pytest.mark.parametrize("n_workers", [2, 3])
+def test_threads_that_share_a_projection_change_no_bit(n_workers):
+    camera = PixelGrid((23, 31), 160.0)
+    projection = Projection(camera.pad(4).refine(8), camera, GaussianPSF(390.0))
+    rng = np.random.default_rng(8)
+    x = rng.random(projection.fine.shape, np.float32)
+    y = rng.random(camera.shape, np.float32)
+    with shared_among(n_workers) as share:
+        seen, spread = projection.forward(x, share), projection.adjoint(y, share)
+    np.testing.assert_array_equal(seen, projection.forward(x))
+    np.testing.assert_array_equal(spread, projection.adjoint(y))
 
 
 def test_light_inside_the_field_is_conserved():

@@ -18,6 +18,7 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage
 from dlbi.core.kernels import F32, F64, fill_profile, kernel
 from dlbi.core.optics import GaussianPSF, integrated_profile
+from dlbi.core.sharing import Share, alone
 
 PROFILE_REACH_SIGMA = 4.0
 """Half width of a projected PSF in σ; 6e-5 of the light lies outside."""
@@ -100,24 +101,37 @@ class Projection:
         camera = self.camera.crop_region(region)
         return Projection(camera.pad(margin).refine(factor), camera, self.psf)
 
-    def forward(self, fine: FloatImage) -> FloatImage:
-        """Expected camera image of a fine image, (Y, X) float32."""
+    def forward(self, fine: FloatImage, share: Share = alone) -> FloatImage:
+        """Expected camera image of a fine image, (Y, X) float32; shared work changes no bit."""
         _expect(fine, self.fine)
+        image = np.ascontiguousarray(fine)
         half = np.empty((self.camera.shape[0], self.fine.shape[1]), np.float32)
-        _rows_forward(self.rows.first, self.rows.values, np.ascontiguousarray(fine), half)
         out = np.empty(self.camera.shape, np.float32)
-        _columns_forward(self.columns.first, self.columns.values, half, out)
+
+        def rows(start: int, stop: int) -> None:
+            part = slice(start, stop)
+            _rows_forward(self.rows.first[part], self.rows.values[part], image, half[part])
+            _columns_forward(self.columns.first, self.columns.values, half[part], out[part])
+
+        share(rows, self.camera.shape[0])
         return out
 
-    def adjoint(self, camera: FloatImage) -> FloatImage:
+    def adjoint(self, camera: FloatImage, share: Share = alone) -> FloatImage:
         """Transpose of `forward`: a camera image spread back onto the fine grid."""
         _expect(camera, self.camera)
+        image = np.ascontiguousarray(camera)
         half = np.zeros((self.camera.shape[0], self.fine.shape[1]), np.float32)
-        _columns_adjoint(
-            self.columns.first, self.columns.values, np.ascontiguousarray(camera), half
-        )
         out = np.zeros(self.fine.shape, np.float32)
-        _rows_adjoint(self.rows.first, self.rows.values, half, out)
+
+        def rows(start: int, stop: int) -> None:
+            part = slice(start, stop)
+            _columns_adjoint(self.columns.first, self.columns.values, image[part], half[part])
+
+        def columns(start: int, stop: int) -> None:
+            _rows_adjoint(self.rows.first, self.rows.values, half, out, start, stop)
+
+        share(rows, self.camera.shape[0])
+        share(columns, self.fine.shape[1])
         return out
 
 
@@ -139,13 +153,15 @@ def _rows_forward(first: NDArray[np.int64], values: F32, image: F32, out: F32) -
 
 
 @kernel
-def _rows_adjoint(first: NDArray[np.int64], values: F32, image: F32, out: F32) -> None:
+def _rows_adjoint(
+    first: NDArray[np.int64], values: F32, image: F32, out: F32, start: int, stop: int
+) -> None:
     n_band = values.shape[1]
     for i in range(image.shape[0]):
         for k in range(n_band):
             v = values[i, k]
             row = first[i] + k
-            for j in range(image.shape[1]):
+            for j in range(start, stop):
                 out[row, j] += v * image[i, j]
 
 

@@ -211,3 +211,14 @@ def test_damped_steps_bring_missing_light_back():
     flat *= np.float32(mean.sum() / WIDE.forward(flat).sum())
     assert np.mean((mean - WIDE.forward(flat)) ** 2 / variance) > 20
     assert misfit.mean() < 1.0
+
+
+@pytest.mark.parametrize("variance", [None, np.full(CAMERA.shape, 3.0, np.float32)])
+def test_any_number_of_workers_gives_the_same_bits(variance):
+    one, three = (
+        richardson_lucy(
+            random_mean(), NO_BACKGROUND, WIDE, n_iterations=5, variance=variance, n_workers=n
+        )
+        for n in (1, 3)
+    )
+    np.testing.assert_array_equal(one, three)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from dlbi.core.errors import InputError, ShapeError
 from dlbi.core.images import FloatImage
+from dlbi.core.sharing import shared_among
 from dlbi.forward import Projection
 
 START_FLOOR = 1e-3
@@ -30,6 +32,7 @@ def richardson_lucy(
     n_iterations: int,
     start: FloatImage | None = None,
     variance: FloatImage | None = None,
+    n_workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> FloatImage:
     """Maximum-likelihood density of the mean image under Poisson noise, stopped early.
@@ -50,6 +53,8 @@ def richardson_lucy(
     variance : ndarray, (Y, X), counts², optional
         Variance of `mean`. With it the steps are damped: a pixel that is missed by less than
         `DAMPING_SIGMA` standard deviations draws no correction, so no noise is amplified.
+    n_workers : int
+        Threads; any number gives the same result.
     progress : callable, optional
         Called with (done, total) iterations.
 
@@ -86,15 +91,21 @@ def richardson_lucy(
     inverse = np.where(visible, 1.0 / np.maximum(sensitivity, MARGIN_SENSITIVITY), 0.0)
     inverse = inverse.astype(np.float32)
     floor = np.float32(max(total / signal.size * 1e-6, _TINY))
-    for done in range(n_iterations):
-        expected = np.maximum(projection.forward(x), floor)
-        ratio = signal / expected
-        if variance is not None:
-            ratio = 1.0 + _damping(signal - expected, variance) * (ratio - 1.0)
-        x *= projection.adjoint(ratio) * inverse
-        if progress is not None:
-            progress(done + 1, n_iterations)
+    with shared_among(n_workers) as share:
+        for done in range(n_iterations):
+            expected = np.maximum(projection.forward(x, share), floor)
+            ratio = signal / expected
+            if variance is not None:
+                ratio = 1.0 + _damping(signal - expected, variance) * (ratio - 1.0)
+            share(partial(_update, x, projection.adjoint(ratio, share), inverse), len(x))
+            if progress is not None:
+                progress(done + 1, n_iterations)
     return x
+
+
+def _update(x: FloatImage, factor: FloatImage, inverse: FloatImage, start: int, stop: int) -> None:
+    part = slice(start, stop)
+    x[part] *= factor[part] * inverse[part]
 
 
 def _damping(misfit: FloatImage, variance: FloatImage) -> FloatImage:

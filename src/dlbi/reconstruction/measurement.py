@@ -146,6 +146,7 @@ def deconvolve(
     start: FloatImage | None = None,
     n_iterations: int = RL_ITERATIONS,
     variance: FloatImage | None = None,
+    n_workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> FloatImage:
     """Richardson–Lucy density of the mean image on the fine grid with its margin.
@@ -154,7 +155,7 @@ def deconvolve(
     """
     return richardson_lucy(
         movie.mean, movie.background.haze, projection, n_iterations=n_iterations, start=start,
-        variance=variance, progress=progress,
+        variance=variance, n_workers=n_workers, progress=progress,
     )  # fmt: skip
 
 

@@ -127,7 +127,7 @@ def reconstruct(
     rng : int, Generator or None
         The same seed gives the same result at any number of workers.
     n_workers : int
-        Threads of the network and the sampler.
+        Threads of the deconvolution, the network and the sampler.
     progress : callable, optional
         Called with (stage, done, total); a milestone (`PREVIEW`) has none.
 
@@ -210,8 +210,9 @@ def reconstruct_given(
     first = None if guide is None else with_margin(guide, projection)
     n_steps = RL_ITERATIONS if guide is None else GUIDED_ITERATIONS
     density = deconvolve(
-        movie, projection, start=first, n_iterations=n_steps, progress=partial(report, "guide")
-    )
+        movie, projection, start=first, n_iterations=n_steps, n_workers=n_workers,
+        progress=partial(report, "guide"),
+    )  # fmt: skip
     record |= {"guided": guide is not None, "rl_iterations": n_steps}
     if method == "rl":
         image = without_margin(density, projection)
@@ -230,7 +231,7 @@ def reconstruct_given(
         if prior.mean.any():
             density = deconvolve(
                 movie, projection, start=with_margin(prior.mean, projection),
-                n_iterations=options.guide_iterations,
+                n_iterations=options.guide_iterations, n_workers=n_workers,
                 progress=partial(report, "guided deconvolution"),
             )  # fmt: skip
             record["guide_iterations"] = options.guide_iterations
@@ -315,7 +316,10 @@ def _refined(
         )
         record["led_back"] = is_astray(prior.mean, sampled.density, movie, projection)
         if record["led_back"]:
-            image = led_back(image, movie, projection, progress=partial(report, "leading back"))
+            image = led_back(
+                image, movie, projection,
+                n_workers=n_workers, progress=partial(report, "leading back"),
+            )  # fmt: skip
         std = image_std(
             image, sampled.std, expected=prior.std, disagreement=sampled.density - prior.mean
         )

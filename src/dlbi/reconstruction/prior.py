@@ -155,6 +155,7 @@ def led_back(
     movie: Movie,
     projection: Projection,
     *,
+    n_workers: int = 1,
     progress: Callable[[int, int], None],
 ) -> FloatImage:
     """An image that the network led astray, corrected where it does not explain the mean image.
@@ -164,6 +165,8 @@ def led_back(
     image : ndarray, (Y·f, X·f), counts
     movie : Movie
     projection : Projection
+    n_workers : int
+        Threads; any number gives the same result.
     progress : callable
         Called with (done, total) steps.
 
@@ -176,7 +179,7 @@ def led_back(
     start = with_margin(image, projection)
     corrected = deconvolve(
         movie, projection, start=start, n_iterations=LEADING_STEPS, variance=variance,
-        progress=progress,
+        n_workers=n_workers, progress=progress,
     )  # fmt: skip
     return without_margin(corrected, projection)
 

@@ -57,8 +57,8 @@ FUSION_BANDWIDTH_PX, FUSION_WEIGHT = 2.0, 0.5
 weight of the sampled one (docs/training.md)."""
 
 AGREEMENT_WEIGHT = 0.3
-"""Weight of the guided deconvolution where it joins the network's image of method `network`, which
-is compared over as many pixels."""
+"""Weight of the guided deconvolution beside the network's image in method `network`; the two are
+compared over as many pixels."""
 
 UNGUIDED_WEIGHT = 0.7
 """Weight of the sampled density of `bayes` beside the deconvolution from a flat start."""

@@ -31,7 +31,7 @@ MODEL_ERROR = 0.05
 LARGE_SHARE = 0.10
 """Share of the field in disagreement from which on the user is told."""
 
-STRAY_SHARE, EXPLAINED_SHARE = 0.3, 0.05
+STRAY_SHARE, EXPLAINED_SHARE = 0.3, 0.15
 """The network leads astray where it draws light that the movie does not show in more than the first
 share of the field, while the sampled density disagrees with less than the second. Light that it
 leaves out does not count: mostly that is haze, whose level was estimated too low."""

@@ -13,7 +13,6 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
 from dlbi.evaluation.image import score_truth
-from dlbi.inference.fusion import product_of_experts
 from dlbi.inference.hmm.refinement import Schedule
 from dlbi.inference.threeb import ThreeBOptions
 from dlbi.inference.uncertainty import p_empty
@@ -21,9 +20,14 @@ from dlbi.learning.confidence import false_discovery_tail
 from dlbi.learning.network import load_network
 from dlbi.learning.symmetry import SYMMETRIES, apply_image
 from dlbi.reconstruction import METHODS, pipeline, reconstruct, reconstructor, sampling, threeb
+from dlbi.reconstruction.joining import (
+    AGREEMENT_WEIGHT,
+    joined_with_deconvolution,
+    joined_with_network,
+)
 from dlbi.reconstruction.measurement import measure, without_margin
 from dlbi.reconstruction.options import QUALITIES
-from dlbi.reconstruction.pipeline import AGREEMENT_WEIGHT, PREVIEW
+from dlbi.reconstruction.pipeline import PREVIEW
 from dlbi.simulation.movie import simulate
 from dlbi.simulation.presets import custom
 from dlbi.simulation.structures import draw
@@ -468,41 +472,41 @@ def test_a_hot_pixel_changes_its_surroundings_only(movie, method, copying):
     assert found.mean.sum() == pytest.approx(clean.mean.sum(), rel=0.02)
 
 
-def test_a_guide_of_the_user_joins_in_beside_its_deconvolution(movie, monkeypatch):
-    """Both as a geometric mean, which the sampled density corrects after a blur."""
+@pytest.mark.parametrize("method", ["bayes", "dlbi"])
+def test_the_sampled_density_joins_what_it_was_sampled_under(movie, copying, monkeypatch, method):
     joined = []
 
-    def join(sampled, guide, **options):
-        joined.append((guide, options))
-        return product_of_experts(sampled, guide, **options)
+    def spy(join):
+        def outer(sampled, *others):
+            joined.append((join.__name__, others))
+            return join(sampled, *others)
 
-    monkeypatch.setattr(pipeline, "product_of_experts", join)
-    guide = gaussian_filter(movie.density.density, 2.0) + np.float32(1e-3)
-    explaining = run(movie, "rl", guide=guide).mean
-    run(movie, "bayes", guide=guide)
-    (_, (given, options)) = joined
-    expected = guide**0.4 * explaining**0.6
-    np.testing.assert_allclose(given / given.sum(), expected / expected.sum(), rtol=1e-4)
-    assert options == {"weight": 0.5, "bandwidth_px": 4.0}
+        return outer
 
-
-@pytest.mark.parametrize(
-    ("method", "told"),
-    [("bayes", {"weight": 0.7}), ("dlbi", {"weight": 0.5, "bandwidth_px": 2.0})],
-)
-def test_the_sampled_density_joins_its_guide(movie, copying, monkeypatch, method, told):
-    joined = []
-
-    def join(sampled, guide, **options):
-        joined.append((guide, options))
-        return product_of_experts(sampled, guide, **options)
-
-    monkeypatch.setattr(pipeline, "product_of_experts", join)
+    for join in (joined_with_network, joined_with_deconvolution):
+        monkeypatch.setattr(pipeline, join.__name__, spy(join))
+    rl = run(movie, "rl").mean
     run(movie, method, model=copying)
-    ((given, options),) = joined
-    # Either the flat start's deconvolution or a network that copies it.
-    np.testing.assert_allclose(given, run(movie, "rl").mean, rtol=1e-3, atol=1e-4)
-    assert options == told
+    ((name, (given, *guide)),) = joined
+    # Either the deconvolution from a flat start or a network that copies it.
+    np.testing.assert_allclose(given, rl, rtol=1e-3, atol=1e-4)
+    assert name == ("joined_with_network" if method == "dlbi" else "joined_with_deconvolution")
+    assert guide == ([] if method == "dlbi" else [None])
+
+
+def test_a_guide_of_the_user_joins_in_beside_its_deconvolution(movie, monkeypatch):
+    joined = []
+
+    def join(sampled, explaining, guide):
+        joined.append((explaining, guide))
+        return joined_with_deconvolution(sampled, explaining, guide)
+
+    monkeypatch.setattr(pipeline, "joined_with_deconvolution", join)
+    guide = gaussian_filter(movie.density.density, 2.0) + np.float32(1e-3)
+    run(movie, "bayes", guide=guide)
+    ((explaining, told),) = joined
+    np.testing.assert_array_equal(explaining, run(movie, "rl", guide=guide).mean)
+    assert told is guide
 
 
 def test_the_p_value_of_bayes_is_the_share_of_empty_pixels_among_those_as_bright(movie):

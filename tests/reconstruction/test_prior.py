@@ -9,6 +9,7 @@ from dlbi.core.errors import DlbiWarning, InputError
 from dlbi.core.optics import GaussianPSF
 from dlbi.learning.passes import COMPACT_PASSES, PAPER_PASSES
 from dlbi.learning.prediction import predict_frames
+from dlbi.reconstruction import prior
 from dlbi.reconstruction.measurement import (
     MARGIN_PX,
     deconvolve,
@@ -271,3 +272,17 @@ def test_light_that_the_network_leaves_out_does_not_lead_it_astray(measured):
     explains = picture + np.float32(0.5 / 64)
     assert (np.abs(disagreement(hazy, explains, projection)) > DISAGREEMENT).mean() < 0.05
     assert not is_astray(picture, explains, hazy, projection)
+
+
+@pytest.mark.parametrize(
+    ("invented", "unexplained", "astray"),
+    [(31, 14, True), (29, 14, False), (31, 16, False)],
+)
+def test_limits_of_going_astray_in_percent_of_the_field(monkeypatch, invented, unexplained, astray):
+    too_much, too_little = (np.zeros(100, np.float32) for _ in range(2))
+    too_much[:invented] = -DISAGREEMENT - 1
+    too_little[:unexplained] = DISAGREEMENT + 1
+    monkeypatch.setattr(prior, "disagreement", lambda movie, z, projection: z)
+    assert is_astray(too_much, too_little, None, None) is astray
+    # Light that the network leaves out does not count.
+    assert not is_astray(-too_much, too_little, None, None)

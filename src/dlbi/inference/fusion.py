@@ -78,9 +78,12 @@ def product_of_experts(
         seen, expected = sampled, guide
     floor = max(_LEAST_SHARE * float(expected.max(initial=0.0)), _TINY)
     ratio = np.maximum(seen, 0.0) / np.maximum(expected, floor)
-    product = guide * ratio ** np.float32(weight)
-    total = float(product.sum(dtype=np.float64))
-    if total == 0.0:
-        return np.zeros_like(sampled)
-    share = np.float32(sampled.sum(dtype=np.float64) / total)
-    return np.asarray(product * share, np.float32)
+    product = np.asarray(guide * ratio ** np.float32(weight), np.float32)
+    return with_light_of(sampled, product)
+
+
+def with_light_of(reference: FloatImage, image: FloatImage) -> FloatImage:
+    """An image of arbitrary unit, scaled to the light of the reference; none stays none."""
+    total = float(image.sum(dtype=np.float64))
+    share = float(reference.sum(dtype=np.float64)) / total if total > 0 else 0.0
+    return np.asarray(image * np.float32(share), np.float32)

@@ -22,13 +22,18 @@ from dlbi.core.rng import RngLike, root_seed
 from dlbi.core.scope import Scope
 from dlbi.forward import Projection
 from dlbi.inference.classical import mean_image, sofi2
-from dlbi.inference.fusion import product_of_experts
+from dlbi.inference.fusion import with_light_of
 from dlbi.inference.hmm.refinement import Schedule
 from dlbi.inference.measurement.significance import light_z, p_dark, shows_light
 from dlbi.inference.uncertainty import image_std, p_empty
 from dlbi.learning.confidence import false_discovery_tail
 from dlbi.learning.network import Network, load_network
 from dlbi.learning.prediction import Prediction
+from dlbi.reconstruction.joining import (
+    joined_with_deconvolution,
+    joined_with_network,
+    nearer_to_movie,
+)
 from dlbi.reconstruction.measurement import (
     RL_ITERATIONS,
     Movie,
@@ -51,21 +56,6 @@ from dlbi.reconstruction.prior import (
 from dlbi.reconstruction.sampling import sample
 from dlbi.reconstruction.scoping import Given, given_by
 from dlbi.reconstruction.threeb import announce_threeb, sample_threeb
-
-FUSION_BANDWIDTH_PX, FUSION_WEIGHT = 2.0, 0.5
-"""Fine pixels over which sampled and network's image are compared where they are joined, and the
-weight of the sampled one (docs/training.md)."""
-
-AGREEMENT_WEIGHT = 0.3
-"""Weight of the guided deconvolution beside the network's image in method `network`; the two are
-compared over as many pixels."""
-
-UNGUIDED_WEIGHT = 0.7
-"""Weight of the sampled density of `bayes` beside the deconvolution from a flat start."""
-
-GUIDED_BANDWIDTH_PX, GUIDED_WEIGHT, GUIDE_SHARE = 4.0, 0.5, 0.4
-"""The same for `bayes` under a guide of the user, and the share of that guide in the geometric mean
-with its deconvolution that the sampled density joins (docs/uncertainty.md)."""
 
 PREVIEW = "first useful preview"
 """Milestone that is reported when the sampler has seen the whole field often enough to look at."""
@@ -192,7 +182,7 @@ def reconstruct_given(
     if method in UNBLURRED:
         image = mean_image(movie.mean, movie.background.haze, upscaling)
         if method == "sofi":
-            image = _with_light_of(image, sofi2(stack, upscaling))
+            image = with_light_of(image, sofi2(stack, upscaling))
         return Reconstruction(image, fine, background=movie.background.haze, provenance=record)
     psf, record["psf"] = psf_of(stack) if given.psf is None else (given.psf, given.psf_record)
     report = progress or _silent
@@ -238,7 +228,7 @@ def reconstruct_given(
         if method == "network":
             image = prior.mean
             if options.guide_iterations > 0:
-                image = _agreeing(image, without_margin(density, projection))
+                image = nearer_to_movie(image, without_margin(density, projection))
             return Reconstruction(
                 image, fine, std=prior.std, p_value=prior.p_value,
                 background=movie.background.haze, provenance=record,
@@ -301,19 +291,12 @@ def _refined(
     )  # fmt: skip
     record |= sampled.record | {"schedule": asdict(schedule)}
     if prior is None:
-        explaining = without_margin(density, projection)
-        if guide is None:
-            image = product_of_experts(sampled.density, explaining, weight=UNGUIDED_WEIGHT)
-        else:
-            image = product_of_experts(
-                sampled.density, product_of_experts(explaining, guide, weight=1 - GUIDE_SHARE),
-                weight=GUIDED_WEIGHT, bandwidth_px=GUIDED_BANDWIDTH_PX,
-            )  # fmt: skip
+        image = joined_with_deconvolution(
+            sampled.density, without_margin(density, projection), guide
+        )
         std = image_std(image, sampled.std)
     else:
-        image = product_of_experts(
-            sampled.density, prior.mean, weight=FUSION_WEIGHT, bandwidth_px=FUSION_BANDWIDTH_PX
-        )
+        image = joined_with_network(sampled.density, prior.mean)
         record["led_back"] = is_astray(prior.mean, sampled.density, movie, projection)
         if record["led_back"]:
             image = led_back(
@@ -346,21 +329,6 @@ def _empty(movie: Movie, fine: PixelGrid, record: dict[str, Any]) -> Reconstruct
         emitters=Emitters(np.zeros(0), np.zeros(0)), background=movie.background.haze,
         provenance=record,
     )  # fmt: skip
-
-
-def _agreeing(image: FloatImage, explaining: FloatImage) -> FloatImage:
-    """The network's image, brought nearer to its deconvolution where the two differ smoothly."""
-    joined = product_of_experts(
-        explaining, image, weight=AGREEMENT_WEIGHT, bandwidth_px=FUSION_BANDWIDTH_PX
-    )
-    return _with_light_of(image, joined)
-
-
-def _with_light_of(reference: FloatImage, image: FloatImage) -> FloatImage:
-    """An image of arbitrary unit, scaled to the light of the reference."""
-    total = float(image.sum(dtype=np.float64))
-    share = float(reference.sum(dtype=np.float64)) / total if total > 0 else 0.0
-    return image * np.float32(share)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

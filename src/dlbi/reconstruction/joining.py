@@ -1,0 +1,64 @@
+"""How the images of one movie are joined: sampled density, network's image, deconvolutions.
+
+The weights were chosen on simulated movies (docs/training.md, docs/uncertainty.md).
+"""
+
+from __future__ import annotations
+
+from dlbi.core.images import FloatImage
+from dlbi.inference.fusion import product_of_experts, with_light_of
+
+BANDWIDTH_PX = 2.0
+"""Fine pixels over which another image is compared with the network's."""
+
+SAMPLED_WEIGHT = 0.5
+"""Weight of the sampled density beside the network's image."""
+
+AGREEMENT_WEIGHT = 0.3
+"""Weight of the guided deconvolution beside the network's image where nothing is sampled."""
+
+UNGUIDED_WEIGHT = 0.7
+"""Weight of the sampled density beside the deconvolution from a flat start."""
+
+GUIDED_BANDWIDTH_PX, GUIDED_WEIGHT = 4.0, 0.5
+"""Width of the comparison and weight of the sampled density under a guide of the user."""
+
+GUIDE_SHARE = 0.4
+"""Share of that guide in its geometric mean with the deconvolution that starts from it."""
+
+
+def nearer_to_movie(image: FloatImage, explaining: FloatImage) -> FloatImage:
+    """The network's image, brought nearer to the movie, with its own light.
+
+    Parameters
+    ----------
+    image, explaining : ndarray, (Y, X), counts
+        The network's image and the deconvolution that starts from it.
+    """
+    joined = product_of_experts(
+        explaining, image, weight=AGREEMENT_WEIGHT, bandwidth_px=BANDWIDTH_PX
+    )
+    return with_light_of(image, joined)
+
+
+def joined_with_network(sampled: FloatImage, image: FloatImage) -> FloatImage:
+    """Sampled density and the network's image, (Y, X), counts."""
+    return product_of_experts(sampled, image, weight=SAMPLED_WEIGHT, bandwidth_px=BANDWIDTH_PX)
+
+
+def joined_with_deconvolution(
+    sampled: FloatImage, explaining: FloatImage, guide: FloatImage | None
+) -> FloatImage:
+    """Sampled density without a network.
+
+    Parameters
+    ----------
+    sampled, explaining : ndarray, (Y, X), counts
+        Sampled density, and the deconvolution that it was sampled under.
+    guide : ndarray, (Y, X), or None
+        Of the user, if the deconvolution started from one; it counts beside it.
+    """
+    if guide is None:
+        return product_of_experts(sampled, explaining, weight=UNGUIDED_WEIGHT)
+    told = product_of_experts(explaining, guide, weight=1.0 - GUIDE_SHARE)
+    return product_of_experts(sampled, told, weight=GUIDED_WEIGHT, bandwidth_px=GUIDED_BANDWIDTH_PX)

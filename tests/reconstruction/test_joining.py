@@ -1,0 +1,65 @@
+"""The joins against their formulas, written out."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from dlbi.reconstruction.joining import (
+    joined_with_deconvolution,
+    joined_with_network,
+    nearer_to_movie,
+)
+
+
+def blurred(image, sigma):
+    return gaussian_filter(image.astype(np.float64), sigma, mode="nearest")
+
+
+def with_light(image, light):
+    return image * (light / image.sum())
+
+
+@pytest.fixture
+def images():
+    rng = np.random.default_rng(4)
+    return [
+        gaussian_filter(rng.gamma(1.0, scale, (60, 70)), 1.0).astype(np.float32)
+        for scale in (1.0, 5.0, 0.2)
+    ]
+
+
+def test_sampled_density_and_network_count_the_same_after_a_blur(images):
+    sampled, network, _ = images
+    expected = network * (blurred(sampled, 2.0) / blurred(network, 2.0)) ** 0.5
+    found = joined_with_network(sampled, network)
+    np.testing.assert_allclose(found, with_light(expected, sampled.sum()), rtol=1e-3)
+
+
+def test_the_network_alone_gets_three_tenths_of_its_correction_and_keeps_its_light(images):
+    explaining, network, _ = images
+    expected = network * (blurred(explaining, 2.0) / blurred(network, 2.0)) ** 0.3
+    found = nearer_to_movie(network, explaining)
+    np.testing.assert_allclose(found, with_light(expected, network.sum()), rtol=1e-3)
+
+
+def test_a_network_that_sees_nothing_shows_nothing(images):
+    nothing = np.zeros_like(images[0])
+    assert not nearer_to_movie(nothing, images[0]).any()
+
+
+def test_without_a_network_the_sampled_density_outweighs_its_deconvolution(images):
+    sampled, explaining, _ = images
+    expected = sampled.astype(np.float64) ** 0.7 * explaining**0.3
+    found = joined_with_deconvolution(sampled, explaining, None)
+    np.testing.assert_allclose(found, with_light(expected, sampled.sum()), rtol=1e-3)
+
+
+def test_a_guide_of_the_user_counts_beside_its_deconvolution(images):
+    sampled, explaining, guide = images
+    told = guide**0.4 * explaining.astype(np.float64) ** 0.6
+    # The unit of a guide means nothing.
+    told = with_light(told, explaining.sum())
+    expected = told * (blurred(sampled, 4.0) / blurred(told, 4.0)) ** 0.5
+    for unit in (1.0, 1000.0):
+        found = joined_with_deconvolution(sampled, explaining, np.float32(unit) * guide)
+        np.testing.assert_allclose(found, with_light(expected, sampled.sum()), rtol=1e-3)

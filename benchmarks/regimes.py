@@ -13,7 +13,8 @@ Four regimes of 60×60×200 (×8: 480×480) that differ in what the blinking tel
 The guide imitates a network's image with its mistakes: the true density blurred by 2 px, 14 erased
 spots, 10 invented segments, 60 invented dots, and a gain that drifts over the field. The rows are
 that guide, Richardson–Lucy from it (`rl`), `bayes` from it, and Richardson–Lucy from a flat image,
-with the PSF measured from the movie. No constant of the package was tuned on these seeds.
+with the PSF measured from the movie. No constant of the package was tuned on these seeds, but
+between two shares of the guide, level on the tuning movies, they decided (docs/uncertainty.md).
 Correlations are with the true fluorophores at a fine pixel and after a blur of 2 and 4, SSIM and
 PSNR with the true density after the best scale.
 """

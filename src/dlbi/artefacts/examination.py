@@ -51,9 +51,7 @@ def find_artefacts(
     record = record_of(sr.provenance)
     known = measure_behind(sr, movie) if measured is None else measured
     width = psf_of_record(record) or GaussianPSF(PRIOR_FWHM_NM)
-    light = check_light(
-        known, width.sigma_px(movie.grid.pixel_size_nm), told="largest_light_z" in record
-    )
+    light = check_light(known, width, told="largest_light_z" in record)
     movie = known.stack
     found = [
         light, check_pixels(known, told="defective_pixels" in record),
@@ -74,8 +72,9 @@ def measure_behind(sr: Reconstruction, movie: ImageStack) -> Movie:
     record = record_of(sr.provenance)
     noise = None
     match record.get("noise"):
-        case {"read": float(read), "gain": float(gain), "least": float(least)}:
-            noise = NoiseModel(read, gain, least)
+        case {"read": float(read), "gain": float(gain), "least": float(least), **rest}:
+            shared = rest.get("row_correlation")
+            noise = NoiseModel(read, gain, least, shared if isinstance(shared, float) else 0.0)
     return measure(movie, noise, recorded_defects(record))
 
 

@@ -12,10 +12,11 @@ from scipy.ndimage import gaussian_filter
 
 from dlbi.artefacts.finding import Finding, Severity
 from dlbi.core.images import FloatImage
+from dlbi.core.optics import GaussianPSF
 from dlbi.evaluation.drift import Drift
 from dlbi.evaluation.saturation import Saturation
 from dlbi.inference.measurement.psf import PsfEstimate
-from dlbi.inference.measurement.significance import light_z, shows_light
+from dlbi.inference.measurement.significance import shows_light
 from dlbi.reconstruction.measurement import Movie
 
 BRIGHT_QUANTILE = 0.99
@@ -55,18 +56,17 @@ def haze_range(haze: FloatImage) -> float:
     return float(high - low)
 
 
-def check_light(movie: Movie, sigma_px: float, *, told: bool = False) -> Finding:
+def check_light(movie: Movie, psf: GaussianPSF, *, told: bool = False) -> Finding:
     """Whether any light stands out of the noise.
 
     Parameters
     ----------
     movie : Movie
-    sigma_px : float
-        PSF width, camera pixels.
+    psf : GaussianPSF
     told : bool
         Whether the method looks for light itself.
     """
-    z = light_z(movie.signal, movie.variance_of_mean, sigma_px)
+    z = movie.light_z(psf)
     largest = float(z.max())
     finding = partial(Finding, "light", value=largest, unit="σ", told=told)
     if shows_light(z):

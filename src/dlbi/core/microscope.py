@@ -6,9 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import convolve1d
 
+from dlbi.core.errors import InputError
 from dlbi.core.optics import FwhmLaw, GaussianPSF
 from dlbi.core.photophysics import BlinkingChain, PhotonLaw
+
+MOST_SMEAR = 2.0 / 3.0
+"""Smear at which a pixel keeps no more of its electrons than each neighbour gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,9 @@ class Camera:
         multiplication doubles the shot-noise variance.
     shot_noise : bool
         False leaves Gaussian noise only, as in the paper (2.1.3).
+    smear : float
+        Share of a pixel's electrons that the register leaves to its two neighbours in the row, half
+        to each, so that the image does not move; noise before read-out is smeared with it.
     bits : int or None
         Saturation at 2**bits − 1 and integer counts; None keeps real numbers.
     """
@@ -43,7 +51,13 @@ class Camera:
     read_noise_e: float = 0.0
     em_gain: float = 1.0
     shot_noise: bool = True
+    smear: float = 0.0
     bits: int | None = None
+
+    def __post_init__(self) -> None:
+        """Validate the smear."""
+        if not 0.0 <= self.smear <= MOST_SMEAR:
+            raise InputError(f"smear must lie within 0 … {MOST_SMEAR:.2f}, got {self.smear:g}")
 
     @property
     def adu_per_photon(self) -> float:
@@ -61,15 +75,18 @@ class Camera:
         return adu
 
     def variance_adu(self, photons: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Noise variance in counts² for an expected photon number, before rounding."""
+        """Noise variance in counts² for an expected photon number, before rounding.
+
+        With smear for pixels whose neighbours in the row expect as many.
+        """
         read = (self.adu_per_electron * self.read_noise_e) ** 2
         if not self.shot_noise:
             return np.full_like(photons, read)
         excess = 2.0 if self.em_gain > 1.0 else 1.0
         electrons = photons * self.quantum_efficiency
-        variance: NDArray[np.floating] = (
-            read + excess * (self.adu_per_electron * self.em_gain) ** 2 * electrons
-        )
+        kept, given = 1.0 - self.smear, 0.5 * self.smear
+        shot = excess * (self.adu_per_electron * self.em_gain) ** 2 * electrons
+        variance: NDArray[np.floating] = read + (kept**2 + 2.0 * given**2) * shot
         return variance
 
     def expose(
@@ -89,6 +106,9 @@ class Camera:
                 electrons = rng.standard_gamma(electrons) * self.em_gain
         elif self.em_gain > 1.0:
             electrons = electrons * self.em_gain
+        if self.smear > 0.0:
+            taps = [0.5 * self.smear, 1.0 - self.smear, 0.5 * self.smear]
+            electrons = convolve1d(electrons, taps, axis=-1, mode="nearest")
         if self.read_noise_e > 0.0:
             noise = rng.standard_normal(electrons.shape, dtype=np.float32)
             electrons = electrons + self.read_noise_e * noise

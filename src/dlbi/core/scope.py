@@ -69,6 +69,7 @@ UNITS = {
     "psf_fwhm_nm": "nm",
     "gain": "counts",
     "noise_variance": "counts²",
+    "noise_correlation": "between neighbours in a row",
     "background": "counts",
     "light": "counts",
     "emitting_to_emitting": "per frame",
@@ -110,6 +111,8 @@ class Scope:
     noise_variance : Estimate
         Noise variance at `level`. The read noise alone is not identifiable without the offset of
         the camera.
+    noise_correlation : Estimate
+        Correlation of the noise of neighbours in a row, where a register smears charge.
     background : Estimate
         Mean level without the blinking light; camera offset, haze and light that never blinks
         cannot be told apart.
@@ -140,6 +143,7 @@ class Scope:
     psf_fwhm_nm: Estimate
     gain: Estimate
     noise_variance: Estimate
+    noise_correlation: Estimate
     background: Estimate
     light: Estimate
     emitting_to_emitting: Estimate
@@ -168,6 +172,7 @@ class Scope:
         for name in _POSITIVE:
             if getattr(self, name).value == 0:
                 raise InputError(f"{name}: the value must be positive, got 0")
+        _expect("noise_correlation", self.noise_correlation, -1.0, 1.0)
         _expect("memory", self.memory, -1.0, 1.0)
         emitting = self.emitting_to_emitting.value + self.emitting_to_dark.value
         dark = self.dark_to_emitting.value + self.dark_to_dark.value + self.dark_to_bleached.value

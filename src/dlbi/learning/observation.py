@@ -59,6 +59,7 @@ def observe(
     haze: FloatImage,
     trend: NDArray[np.float32],
     noise_variance: FloatImage,
+    row_correlation: float = 0.0,
     density: FloatImage,
     projection: Projection,
 ) -> Observation:
@@ -73,6 +74,8 @@ def observe(
         Background change from frame to frame.
     noise_variance : ndarray, (Y, X), counts²
         Camera noise of one frame.
+    row_correlation : float
+        Correlation of that noise between neighbours in a row; its part of `along_x` is taken off.
     density : ndarray, fine grid of the projection, counts
         Richardson–Lucy estimate.
     projection : Projection
@@ -90,12 +93,13 @@ def observe(
     misfit = (signal - projection.forward(density)) * unit * root_t / noise
     maps = fluctuation_maps(stack, trend)
     excess = maps.variance - noise_variance
+    along_x = maps.along_x - np.float32(row_correlation) * noise_variance
     level = np.ones_like(signal)
     sigma_px = projection.psf.sigma_px(projection.camera.pixel_size_nm)
     second = [
         _soft_root(m * unit**2, 2, SECOND_SOFTENING)
         for m in (
-            excess, maps.along_x, maps.along_y, maps.across_x, maps.across_y,
+            excess, along_x, maps.along_y, maps.across_x, maps.across_y,
             maps.falling, maps.rising, maps.lag, maps.neighbour_lag,
         )
     ]  # fmt: skip
@@ -123,7 +127,7 @@ def observe(
             "n_frames": float(stack.n_frames),
             "psf_sigma_px": float(sigma_px),
             "signal_to_noise": float(1.0 / np.median(noise)),
-            "fluctuation": float(maps.along_x.mean() + maps.along_y.mean())
+            "fluctuation": float(along_x.mean() + maps.along_y.mean())
             / (2.0 * scale * max(float(signal.mean()), LEAST_MEAN * scale)),
             "haze": float((haze - haze.min()).mean()) / scale,
         },

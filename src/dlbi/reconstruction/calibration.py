@@ -25,7 +25,7 @@ from dlbi.inference.kinetics.posterior import sample_kinetics, sample_prior
 from dlbi.inference.measurement.fluctuations import measure_fluctuations
 from dlbi.inference.measurement.noise import TransferLine, transfer_line
 from dlbi.inference.measurement.psf import PLAUSIBLE_FWHM_PX, PsfEstimate, PsfOrigin, estimate_psf
-from dlbi.inference.measurement.significance import light_z, shows_light
+from dlbi.inference.measurement.significance import shows_light
 from dlbi.reconstruction.measurement import (
     Movie,
     deconvolve,
@@ -59,6 +59,8 @@ BOUND_SHARE = 0.6
 nothing."""
 NOISE_SHARE = 0.25
 """Largest uncertainty of an identified noise variance, relative to it."""
+MOST_CORRELATION_WIDTH = 0.1
+"""Largest width of the interval of an identified correlation of the noise along rows."""
 
 BLINKING_SIGMA = 4.0
 """Standard errors by which the second cumulant must stand out."""
@@ -126,7 +128,7 @@ def calibrate(stack: ImageStack, *, rng: RngLike = None, progress: Progress | No
     density = deconvolve(
         movie, projection, n_iterations=RL_ITERATIONS, progress=partial(report, "deconvolution")
     )
-    z = light_z(movie.signal, movie.variance_of_mean, psf.sigma_px(stack.grid.pixel_size_nm))
+    z = movie.light_z(psf)
     lit = shows_light(z)
     fluctuations = measure_fluctuations(stack, density, projection) if lit else None
     found = None if fluctuations is None else statistics_of(fluctuations)
@@ -191,7 +193,15 @@ def _camera(line: TransferLine, *, lit: bool) -> dict[str, Estimate]:
     return {
         "gain": Estimate(gain, low, high, _origin(lit and high - low <= bearable)),
         "noise_variance": noise,
+        "noise_correlation": _correlation(line, half),
     }
+
+
+def _correlation(line: TransferLine, half: float) -> Estimate:
+    """Correlation of the noise along rows; its interval spans `half` errors to both sides."""
+    value, error = float(np.clip(line.row_correlation, -1.0, 1.0)), line.row_correlation_error
+    low, high = max(value - half * error, -1.0), min(value + half * error, 1.0)
+    return Estimate(value, low, high, _origin(high - low <= MOST_CORRELATION_WIDTH))
 
 
 def _level_error(movie: Movie, line: TransferLine) -> float:

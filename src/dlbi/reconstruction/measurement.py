@@ -18,6 +18,7 @@ from dlbi.inference.measurement.background import Background, estimate_backgroun
 from dlbi.inference.measurement.defects import Pixels, without_defects
 from dlbi.inference.measurement.noise import NoiseModel, fit_noise
 from dlbi.inference.measurement.psf import estimate_psf
+from dlbi.inference.measurement.significance import light_z
 from dlbi.learning.observation import Observation, observe
 from dlbi.tiling import Region
 
@@ -64,6 +65,19 @@ class Movie:
     def variance(self) -> FloatImage:
         """Noise variance of one frame, (Y, X), counts²."""
         return self.noise.variance(self.mean)
+
+    def variance_under(self, psf: GaussianPSF) -> FloatImage:
+        """Variance of white noise that hides light under a PSF as well as this noise does.
+
+        (Y, X), counts², of one frame; `variance` itself unless neighbours share noise.
+        """
+        share = self.noise.under(psf.sigma_px(self.stack.grid.pixel_size_nm))
+        return self.variance * np.float32(share)
+
+    def light_z(self, psf: GaussianPSF) -> FloatImage:
+        """Significance of light at each camera pixel, (Y, X), in standard deviations."""
+        variance = self.variance_under(psf) / np.float32(self.stack.n_frames)
+        return light_z(self.signal, variance, psf.sigma_px(self.stack.grid.pixel_size_nm))
 
     @property
     def variance_of_mean(self) -> FloatImage:
@@ -167,6 +181,7 @@ def observed(movie: Movie, density: FloatImage, projection: Projection) -> Obser
         haze=movie.background.haze,
         trend=movie.background.trend,
         noise_variance=movie.variance,
+        row_correlation=movie.noise.row_correlation,
         density=density,
         projection=projection,
     )

@@ -24,7 +24,7 @@ from dlbi.forward import Projection
 from dlbi.inference.classical import mean_image, sofi2
 from dlbi.inference.fusion import with_light_of
 from dlbi.inference.hmm.refinement import Schedule
-from dlbi.inference.measurement.significance import light_z, p_dark, shows_light
+from dlbi.inference.measurement.significance import p_dark, shows_light
 from dlbi.inference.uncertainty import image_std, p_empty
 from dlbi.learning.confidence import false_discovery_tail
 from dlbi.learning.network import Network, load_network
@@ -207,7 +207,7 @@ def reconstruct_given(
     if method == "rl":
         image = without_margin(density, projection)
         return Reconstruction(image, fine, background=movie.background.haze, provenance=record)
-    z = light_z(movie.signal, movie.variance_of_mean, psf.sigma_px(stack.grid.pixel_size_nm))
+    z = movie.light_z(psf)
     record["largest_light_z"] = float(z.max())
     if not shows_light(z):
         return _empty(movie, fine, record)

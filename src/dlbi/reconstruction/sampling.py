@@ -104,13 +104,14 @@ def sample(
     occupied = np.zeros(fine.shape, np.float32)
     max_px = MAX_TILE_VOXELS // (movie.stack.n_frames * schedule.n_chains)
     tiles = plan(camera.shape, max_px=max_px, halo_px=TILE_HALO_PX)
+    variance = movie.variance_under(projection.psf)
     tables, diagnostics = [], []
     for n, tile in enumerate(tiles):
         expected = guide[_fine_with_margin(tile.outer, f)]
         if not expected.any():  # a masked part of the field
             continue
         chain = partial(
-            MarkovChain, movie.frames(tile.outer), movie.variance[tile.outer], expected, moments,
+            MarkovChain, movie.frames(tile.outer), variance[tile.outer], expected, moments,
             projection.crop(tile.outer), chain=PRESET_CHAIN, known=known, schedule=schedule,
         )  # fmt: skip
         result = run_chains(

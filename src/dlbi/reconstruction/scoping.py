@@ -13,7 +13,10 @@ from dlbi.core.optics import GaussianPSF
 from dlbi.core.scope import Scope
 from dlbi.inference.hmm.start import NOTHING_KNOWN, KnownBlinking
 from dlbi.inference.measurement.defects import Pixels
-from dlbi.inference.measurement.noise import NoiseModel
+from dlbi.inference.measurement.noise import NoiseModel, counted
+
+INTERVAL_ERRORS = 1.96
+"""Standard errors to each side in an interval of 95 %."""
 
 PIXEL_TOLERANCE = 1e-3
 """Relative difference up to which two pixel sizes count as one."""
@@ -83,5 +86,12 @@ def _given_by_scope(scope: Scope, stack: ImageStack) -> Given:
 def _noise(scope: Scope) -> NoiseModel:
     return NoiseModel.through(
         scope.level, scope.noise_variance.value, scope.gain.value,
-        darkest=min(scope.background.value, scope.level),
+        darkest=min(scope.background.value, scope.level), row_correlation=_correlation(scope),
     )  # fmt: skip
+
+
+def _correlation(scope: Scope) -> float:
+    """Of the noise along rows, as it counts where the movie itself is measured."""
+    found = scope.noise_correlation
+    error = (found.high - found.low) / (2.0 * INTERVAL_ERRORS)
+    return counted(found.value, error) if found.identified else 0.0

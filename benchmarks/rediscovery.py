@@ -95,6 +95,7 @@ def truths(movie: SimulatedMovie, scope: Scope) -> dict[str, float]:
         "psf_fwhm_nm": microscope.psf.fwhm_nm,
         "gain": gain,
         "noise_variance": read + gain * (scope.level - device.offset_adu),
+        "noise_correlation": 0.0,
         "background": scope.level - light,
         "light": light,
         **dict(zip(names, table, strict=True)),

@@ -28,6 +28,7 @@ def scope() -> Scope:
         psf_fwhm_nm=Estimate(400.0, 390.0, 410.0),
         gain=Estimate(2.0, 1.9, 2.1),
         noise_variance=Estimate(90.0, 85.0, 95.0),
+        noise_correlation=Estimate(0.15, 0.14, 0.16),
         background=Estimate(120.0, 110.0, 125.0),
         light=Estimate(30.0, 25.0, 40.0),
         emitting_to_emitting=Estimate(0.2, 0.1, 0.3),

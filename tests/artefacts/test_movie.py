@@ -21,22 +21,24 @@ from dlbi.artefacts.movie import (
     check_psf,
     check_saturation,
 )
+from dlbi.core.optics import GaussianPSF
 from dlbi.evaluation.drift import Drift, estimate_drift
 from dlbi.evaluation.saturation import find_saturation
 from dlbi.inference.measurement.psf import PsfEstimate, estimate_psf
 from dlbi.reconstruction.measurement import measure
 
+PSF = GaussianPSF(414.0)
 FINE, NOTE, WARNING, UNKNOWN = (
     Severity.FINE, Severity.NOTE, Severity.WARNING, Severity.UNKNOWN
 )  # fmt: skip
 
 
 def test_light(movie, noise):
-    lit, dark = check_light(measure(movie), 1.1), check_light(measure(noise), 1.1)
+    lit, dark = check_light(measure(movie), PSF), check_light(measure(noise), PSF)
     assert (lit.severity, dark.severity) == (FINE, WARNING)
     assert lit.value > 20 > 5 > dark.value
     assert not dark.told
-    assert check_light(measure(noise), 1.1, told=True).told
+    assert check_light(measure(noise), PSF, told=True).told
 
 
 def test_drift_of_simulated_movies(movie, film):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from dlbi.core.errors import InputError
 from dlbi.core.microscope import Camera, Microscope
 from dlbi.core.optics import FwhmLaw
 from dlbi.core.photophysics import BlinkingChain, PhotonLaw
@@ -18,6 +19,9 @@ CAMERAS = {
         quantum_efficiency=0.9,
         read_noise_e=60,
         em_gain=150,
+    ),
+    "EMCCD that smears": Camera(
+        offset_adu=400, adu_per_electron=0.02, read_noise_e=60, em_gain=150, smear=0.3
     ),
     "Gaussian, as in the paper": Camera(offset_adu=5, read_noise_e=3.0, shot_noise=False),
     "Gaussian with gain": Camera(read_noise_e=3.0, em_gain=2.0, shot_noise=False),
@@ -74,3 +78,26 @@ def test_microscope_psf_has_the_median_width():
         160.0, 0.05, FwhmLaw(422.0, 0.1), BlinkingChain(0.8, 0.3), PhotonLaw(100), Camera()
     )
     assert microscope.psf.fwhm_nm == 422.0
+
+
+def test_smear_moves_light_along_rows_and_keeps_its_place_and_sum():
+    photons = np.zeros((5, 7))
+    photons[2, 3] = 1000.0
+    counts = Camera(shot_noise=False, smear=0.3).expose(photons, np.random.default_rng(1))
+    np.testing.assert_allclose(counts[2], [0, 0, 150, 700, 150, 0, 0], rtol=1e-6)
+    assert counts[[0, 1, 3, 4]].sum() == 0.0
+
+
+def test_smeared_shot_noise_is_correlated_along_rows_only():
+    camera = Camera(smear=0.2)
+    counts = camera.expose(np.full((2000, 200), 50.0), np.random.default_rng(5)) - 50.0
+    beside, below = (counts[:, 1:] * counts[:, :-1]).mean(), (counts[1:] * counts[:-1]).mean()
+    # 2 · 0.8 · 0.1 of 50; the standard error is about 50 ÷ √400 000.
+    assert beside == pytest.approx(8.0, abs=0.35)
+    assert abs(below) < 0.35
+
+
+@pytest.mark.parametrize("smear", [-0.1, 0.7, float("nan")])
+def test_smear_that_cannot_be(smear):
+    with pytest.raises(InputError, match="smear must lie within 0"):
+        Camera(smear=smear)

@@ -67,6 +67,7 @@ def test_the_intervals_hold_the_truth(slow, calibrated):
         "psf_fwhm_nm": 380.0,
         "gain": 2.0,
         "noise_variance": (2.0 * 1.6) ** 2 + 1 / 12 + 2.0 * (calibrated.level - 100.0),
+        "noise_correlation": 0.0,
         "background": calibrated.level - light,
         "light": light,
         "emitting_to_emitting": 0.6,

@@ -196,3 +196,39 @@ def test_defects_are_told(defects, says):
 def test_nothing_is_told_of_a_camera_that_works(recwarn):
     tell_defects(())
     assert not recwarn.list
+
+
+@pytest.fixture
+def smeared() -> Movie:
+    """Noise of 25 counts² of which an eighth arrives one pixel late, measured."""
+    noise = np.random.default_rng(3).normal(100.0, 5.0, (60, 128, 128))
+    frames = 0.875 * noise + 0.125 * np.roll(noise, 1, axis=2)
+    return measure(ImageStack(frames.astype(np.float32), PixelGrid((128, 128), 160.0)))
+
+
+def test_light_is_as_significant_as_noise_along_rows_lets_it_be(smeared):
+    """z of noise has unit variance; taken for white it would have 1.23."""
+    steady = replace(
+        smeared, background=replace(smeared.background, haze=np.full_like(smeared.mean, 100.0))
+    )
+    inner = np.s_[8:-8, 8:-8]
+    z = steady.light_z(PSF)[inner]
+    # About 112² ÷ 4πσ² independent values.
+    assert z.var() == pytest.approx(1.0, abs=0.13)
+    white = replace(steady, noise=steady.noise._replace(row_correlation=0.0))
+    assert white.light_z(PSF)[inner].var() == pytest.approx(1.23 * z.var(), rel=0.04)
+
+
+def test_white_noise_hides_light_as_its_variance_says(small):
+    np.testing.assert_array_equal(small.variance_under(PSF), small.variance)
+
+
+def test_the_network_does_not_take_noise_along_rows_for_blinking(smeared):
+    projection = projection_of(smeared.stack, PSF, 8)
+    density = np.full(projection.fine.shape, 1e-3, np.float32)
+    white = replace(smeared, noise=smeared.noise._replace(row_correlation=0.0))
+    x, y = CHANNELS.index("along_x"), CHANNELS.index("along_y")
+    seen, misled = (observed(m, density, projection).statistics for m in (smeared, white))
+    assert abs(seen[x].mean() - seen[y].mean()) < 0.1 * abs(misled[x].mean() - misled[y].mean())
+    others = [k for k in range(len(CHANNELS)) if k != x]
+    np.testing.assert_array_equal(seen[others], misled[others])

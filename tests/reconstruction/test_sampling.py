@@ -169,3 +169,19 @@ def test_the_guide_says_where_fluorophores_are_expected(movie, scene):
         for g in (true_guide, guide)
     )
     assert by_truth > by_guide + 0.01
+
+
+def test_the_sampler_believes_noise_along_rows_to_hide_more_than_white_noise(scene, monkeypatch):
+    movie, guide, projection = scene
+    seen, chain = [], sampling.MarkovChain
+
+    def spy(frames, variance, *others, **options):
+        seen.append(variance)
+        return chain(frames, variance, *others, **options)
+
+    monkeypatch.setattr(sampling, "MarkovChain", spy)
+    shared = replace(movie, noise=movie.noise._replace(row_correlation=0.2))
+    run((shared, guide, projection), schedule=Schedule(n_sweeps=2, n_burn_in=1))
+    share = shared.noise.under(projection.psf.sigma_px(160.0))
+    assert share > 1.25
+    np.testing.assert_allclose(seen[0], share * movie.variance, rtol=1e-6)

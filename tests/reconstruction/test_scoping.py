@@ -18,11 +18,23 @@ def test_identified_figures_are_given(movie, scope):
     given = given_by(scope, movie.stack)
     assert given.psf == GaussianPSF(400.0)
     # Noise 90 at 150 counts, 2 per count: −210 at 0, 30 at the background of 120.
-    assert given.noise == (-210.0, 2.0, 15.0)
+    assert given.noise == (-210.0, 2.0, 15.0, 0.15)
     level = np.array([[150.0, 160.0, 100.0]], np.float32)
     np.testing.assert_allclose(given.noise.variance(level), [[90.0, 110.0, 15.0]])
     assert given.blinking == (0.8, 0.3, 0.01, None, 0.25)
     assert given.record["blinking"]["flux"] is None
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "origin", "counted"),
+    [(0.15, 0.14, "movie", 0.15), (0.04, 0.03, "movie", 0.0), (0.15, 0.05, "movie", 0.0),
+     (0.15, 0.14, "bounds", 0.0)],
+    ids=["clear", "small", "unsure", "not identified"],
+)  # fmt: skip
+def test_noise_is_correlated_only_if_it_stands_out(movie, scope, value, low, origin, counted):
+    found = Estimate(value, low, 2 * value - low, origin)
+    given = given_by(replace(scope, noise_correlation=found), movie.stack)
+    assert given.noise.row_correlation == counted
 
 
 def test_what_is_not_identified_is_measured(movie, scope):
@@ -62,7 +74,9 @@ def test_a_given_psf_comes_before_the_scope(movie, scope):
     assert both.provenance["psf"] == {"fwhm_nm": 380.0, "origin": "given"}
     alone = reconstruct(movie.stack, method="rl", scope=scope, rng=1)
     assert alone.provenance["psf"] == {"fwhm_nm": 400.0, "origin": "scope"}
-    assert alone.provenance["noise"] == {"read": -210.0, "gain": 2.0, "least": 15.0}
+    assert alone.provenance["noise"] == {
+        "read": -210.0, "gain": 2.0, "least": 15.0, "row_correlation": 0.15
+    }  # fmt: skip
     assert alone.provenance["scope"]["psf_fwhm_nm"] == 400.0
     measured = replace(scope, gain=replace(scope.gain, origin="bounds"))
     own_noise = reconstruct(movie.stack, method="rl", scope=measured, rng=1)

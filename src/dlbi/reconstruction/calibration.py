@@ -59,7 +59,7 @@ BOUND_SHARE = 0.6
 nothing."""
 NOISE_SHARE = 0.25
 """Largest uncertainty of an identified noise variance, relative to it."""
-MOST_CORRELATION_WIDTH = 0.1
+MOST_CORRELATION_WIDTH = 0.2
 """Largest width of the interval of an identified correlation of the noise along rows."""
 
 BLINKING_SIGMA = 4.0

@@ -48,10 +48,10 @@ from dlbi.reconstruction.measurement import (
 from dlbi.reconstruction.options import GUIDED_ITERATIONS, LEARNED, UNBLURRED, Options
 from dlbi.reconstruction.prior import (
     disagreement,
-    is_astray,
     led_back,
     look,
     report_disagreement,
+    with_background_beside,
 )
 from dlbi.reconstruction.sampling import sample
 from dlbi.reconstruction.scoping import Given, given_by
@@ -217,6 +217,8 @@ def reconstruct_given(
             network, movie, density, projection,
             seed=seed, n_workers=n_workers, progress=partial(report, "network"),
         )  # fmt: skip
+        if prior.mean.any():
+            movie = with_background_beside(movie, prior.mean, projection)
         record["network"] |= report_disagreement(disagreement(movie, prior.mean, projection))
         if prior.mean.any():
             density = deconvolve(
@@ -296,16 +298,12 @@ def _refined(
         )
         std = image_std(image, sampled.std)
     else:
-        image = joined_with_network(sampled.density, prior.mean)
-        record["led_back"] = is_astray(prior.mean, sampled.density, movie, projection)
-        if record["led_back"]:
-            image = led_back(
-                image, movie, projection,
-                n_workers=n_workers, progress=partial(report, "leading back"),
-            )  # fmt: skip
-        std = image_std(
-            image, sampled.std, expected=prior.std, disagreement=sampled.density - prior.mean
-        )
+        told = led_back(
+            prior.mean, movie, projection,
+            n_workers=n_workers, progress=partial(report, "leading back"),
+        )  # fmt: skip
+        image = joined_with_network(sampled.density, told)
+        std = image_std(image, sampled.std, expected=prior.std, disagreement=sampled.density - told)
     p_value = None if prior is None else prior.p_value
     if p_value is None:
         p_value = np.maximum(false_discovery_tail(p_empty(image)), dark)

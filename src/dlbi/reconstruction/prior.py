@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import gaussian_filter, zoom
 
 from dlbi.core.errors import DlbiWarning
 from dlbi.core.images import FloatImage
 from dlbi.evaluation.squirrel import temporal_variance
 from dlbi.forward import Projection
 from dlbi.learning.network import Network
+from dlbi.learning.observation import signal_level
 from dlbi.learning.prediction import Prediction, out_of_range, predict, predict_frames
 from dlbi.reconstruction.measurement import (
     Movie,
@@ -31,13 +34,17 @@ MODEL_ERROR = 0.05
 LARGE_SHARE = 0.10
 """Share of the field in disagreement from which on the user is told."""
 
-STRAY_SHARE, EXPLAINED_SHARE = 0.3, 0.15
-"""The network leads astray where it draws light that the movie does not show in more than the first
-share of the field, while the sampled density disagrees with less than the second. Light that it
-leaves out does not count: mostly that is haze, whose level was estimated too low."""
+BESIDE_SIGMA_PX = 3.0
+"""Camera pixels over which what an image leaves over counts as background."""
 
 LEADING_STEPS = 10
-"""Damped Richardson–Lucy steps that lead a result back."""
+"""Damped Richardson–Lucy steps that lead an image back to the movie."""
+
+NOTHING = 1e-9
+"""Share of the brightest pixel up to which a pixel is empty."""
+
+DARK_SHARE = 0.03
+"""Expected signal, relative to the signal level, at which an image is led back by half."""
 
 
 def look(
@@ -117,8 +124,7 @@ def disagreement(movie: Movie, prior: FloatImage, projection: Projection) -> Flo
     power = float((expected.astype(np.float64) ** 2).sum())
     share = max(float((signal * expected).sum(dtype=np.float64)), 0.0) / power if power else 0.0
     expected = expected * np.float32(share)
-    error = np.sqrt(movie.variance_of_mean + (MODEL_ERROR * np.maximum(signal, expected)) ** 2)
-    return np.asarray((signal - expected) / error, np.float32)
+    return np.asarray((signal - expected) / np.sqrt(_error_variance(movie, expected)), np.float32)
 
 
 def report_disagreement(z: FloatImage) -> dict[str, float]:
@@ -134,20 +140,38 @@ def report_disagreement(z: FloatImage) -> dict[str, float]:
     return {"share_in_disagreement": share, "rms_z": float(np.sqrt(np.mean(z**2)))}
 
 
-def is_astray(image: FloatImage, sampled: FloatImage, movie: Movie, projection: Projection) -> bool:
-    """Whether fluorophores explain the mean image, and the network draws light that is not there.
+def with_background_beside(movie: Movie, image: FloatImage, projection: Projection) -> Movie:
+    """A movie whose background is what an image leaves over, smooth on the scale of a PSF.
 
     Parameters
     ----------
-    image, sampled : ndarray, (Y·f, X·f), counts
-        The network's image and the sampled density.
     movie : Movie
+    image : ndarray, (Y·f, X·f), counts
+        The network's image of the field.
     projection : Projection
+
+    Notes
+    -----
+    The lower envelope of the mean cannot tell haze from structure that is broad or dense; the
+    network can, by its blinking. What it leaves over of the signal, averaged with weights
+    1 ÷ variance, joins the background. That stays at or above its darkest level, below which only
+    the offset of the camera can be, so there is not room everywhere for light that is invented.
     """
-    network, fluorophores = (disagreement(movie, x, projection) for x in (image, sampled))
-    invented = float((network < -DISAGREEMENT).mean())
-    unexplained = float((np.abs(fluorophores) > DISAGREEMENT).mean())
-    return invented > STRAY_SHARE and unexplained < EXPLAINED_SHARE
+    expected = projection.forward(with_margin(image, projection))
+    weight = 1.0 / _error_variance(movie, expected)
+    left, total = (
+        gaussian_filter(x, BESIDE_SIGMA_PX, mode="nearest")
+        for x in (weight * (movie.signal - expected), weight)
+    )
+    haze = movie.background.haze
+    beside = np.maximum(haze + left / total, haze.min()).astype(np.float32)
+    return replace(movie, background=replace(movie.background, haze=beside))
+
+
+def _error_variance(movie: Movie, expected: FloatImage) -> FloatImage:
+    """Squared standard error of the mean image beside what is expected of it, (Y, X), counts²."""
+    lit = np.maximum(movie.signal, expected)
+    return np.asarray(movie.variance_of_mean + (MODEL_ERROR * lit) ** 2, np.float32)
 
 
 def led_back(
@@ -158,7 +182,7 @@ def led_back(
     n_workers: int = 1,
     progress: Callable[[int, int], None],
 ) -> FloatImage:
-    """An image that the network led astray, corrected where it does not explain the mean image.
+    """An image corrected where it draws light but does not explain the mean image.
 
     Parameters
     ----------
@@ -173,15 +197,25 @@ def led_back(
     Notes
     -----
     Deconvolution of the mean, damped by its standard error with the blinking in it
-    (`temporal_variance`): what noise or luck may have done stays, so no grain arises.
+    (`temporal_variance`): what noise or luck may have done stays, so no grain arises. With the
+    signal e that the image predicts, in units of the signal level, the correction counts with the
+    exponent e² ÷ (e² + 0.03²): what is left where the image is dark is background.
     """
     variance = temporal_variance(movie.stack) / np.float32(movie.stack.n_frames)
     start = with_margin(image, projection)
-    corrected = deconvolve(
-        movie, projection, start=start, n_iterations=LEADING_STEPS, variance=variance,
-        n_workers=n_workers, progress=progress,
+    corrected = without_margin(
+        deconvolve(
+            movie, projection, start=start, n_iterations=LEADING_STEPS, variance=variance,
+            n_workers=n_workers, progress=progress,
+        ),
+        projection,
     )  # fmt: skip
-    return without_margin(corrected, projection)
+    expected = projection.forward(start) / np.float32(signal_level(movie.signal))
+    lit = expected**2 / (expected**2 + np.float32(DARK_SHARE**2))
+    weight = zoom(lit, image.shape[0] // lit.shape[0], order=1, mode="nearest", grid_mode=True)
+    drawn = image > NOTHING * image.max()
+    ratio = np.divide(corrected, image, out=np.ones_like(image), where=drawn)
+    return np.asarray(image * ratio**weight, np.float32)
 
 
 def _in_counts(raw: Prediction, movie: Movie) -> Prediction:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,17 @@ def test_background_off_is_the_mean_frame_without_the_measured_haze(subject):
     assert scores["rsp_signal"] == pytest.approx(expected.rsp)
     assert scores["rse_signal"] == pytest.approx(expected.rse)
     assert scores["rsp_signal"] != pytest.approx(scores["rsp"], abs=1e-4)
+
+
+def test_an_image_is_scored_with_the_background_that_it_leaves_out(subject):
+    sr = reconstruct(subject.stack, method="rl", rng=1)
+    other = replace(sr, background=sr.background + np.linspace(0, 20, sr.background.shape[1]))
+    expected = score_movie(other, subject.stack, background=other.background)
+    scores = score(other, subject)
+    assert scores["rse_signal"] == pytest.approx(expected.rse)
+    assert scores["rse_signal"] != pytest.approx(score(sr, subject)["rse_signal"], rel=0.05)
+    bare = score(replace(sr, background=None), subject)
+    assert bare["rse_signal"] == pytest.approx(score(sr, subject)["rse_signal"])
 
 
 def test_chi2_is_that_of_the_true_psf_without_background_in_camera_noise(subject):

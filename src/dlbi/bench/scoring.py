@@ -34,8 +34,8 @@ def score(sr: Reconstruction, subject: Subject) -> Scores:
         ``psnr_…`` and ``ssim_…`` with the true density and ``null_…`` of the all-zero image;
         shares of ``pairs`` and ``ladders`` of lines resolved, and of ``bands`` taken for pairs.
         Against the movie: ``rsp`` and ``rse`` after SQUIRREL, with a fitted resolution-scaling
-        function; ``rse_paper``; ``rsp_signal`` and ``rse_signal``, the same once the measured
-        background is taken off the mean frame; and ``chi2`` of that signal with the known or
+        function; ``rse_paper``; ``rsp_signal`` and ``rse_signal``, the same once the
+        background that the image leaves out, or else the measured one, is taken off the mean frame; and ``chi2`` of that signal with the known or
         measured PSF, in units of the camera's noise.
     """
     scores: Scores = {}
@@ -57,7 +57,7 @@ def _against_movie(sr: Reconstruction, subject: Subject) -> Scores:
         warnings.simplefilter("ignore", DlbiWarning)  # an image without structure fits any width
         psf = psf_of(subject.stack)[0] if subject.psf is None else subject.psf
         whole = score_movie(sr, subject.stack).row()
-        haze = measured.background.haze
+        haze = measured.background.haze if sr.background is None else sr.background
         signal = score_movie(sr, subject.stack, background=haze).row()
         physical = score_movie(
             sr,

@@ -303,7 +303,9 @@ def _refined(
             n_workers=n_workers, progress=partial(report, "leading back"),
         )  # fmt: skip
         image = joined_with_network(sampled.density, told)
-        std = image_std(image, sampled.std, expected=prior.std, disagreement=sampled.density - prior.mean)
+        std = image_std(
+            image, sampled.std, expected=prior.std, disagreement=sampled.density - prior.mean
+        )
     p_value = None if prior is None else prior.p_value
     if p_value is None:
         p_value = np.maximum(false_discovery_tail(p_empty(image)), dark)

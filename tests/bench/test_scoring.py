@@ -56,7 +56,7 @@ def test_background_off_is_the_mean_frame_without_the_measured_haze(subject):
 
 def test_an_image_is_scored_with_the_background_that_it_leaves_out(subject):
     sr = reconstruct(subject.stack, method="rl", rng=1)
-    other = replace(sr, background=sr.background + np.linspace(0, 20, sr.background.shape[1]))
+    other = replace(sr, background=sr.background + np.linspace(0, 300, sr.background.shape[1]))
     expected = score_movie(other, subject.stack, background=other.background)
     scores = score(other, subject)
     assert scores["rse_signal"] == pytest.approx(expected.rse)

@@ -35,8 +35,9 @@ def score(sr: Reconstruction, subject: Subject) -> Scores:
         shares of ``pairs`` and ``ladders`` of lines resolved, and of ``bands`` taken for pairs.
         Against the movie: ``rsp`` and ``rse`` after SQUIRREL, with a fitted resolution-scaling
         function; ``rse_paper``; ``rsp_signal`` and ``rse_signal``, the same once the
-        background that the image leaves out, or else the measured one, is taken off the mean frame; and ``chi2`` of that signal with the known or
-        measured PSF, in units of the camera's noise.
+        background that the image leaves out, or else the measured one, is taken off the mean
+        frame; and ``chi2`` of that signal with the known or measured PSF, in units of the camera's
+        noise.
     """
     scores: Scores = {}
     if subject.truth is not None:

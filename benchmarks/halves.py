@@ -45,8 +45,9 @@ from dlbi.reconstruction import reconstruct
 from dlbi.reconstruction.measurement import (
     deconvolve,
     measure,
+    optics_of,
     projection_of,
-    psf_of,
+    without_halo,
     without_margin,
 )
 from dlbi.simulation.movie import simulate
@@ -112,8 +113,9 @@ def run(stack: ImageStack, truth: FloatImage | None, seed: int) -> dict[str, Pai
     for method in METHODS:
         images = [reconstruct(h, method=method, rng=seed + k).mean for k, h in enumerate(halves)]
         found[method] = figures(images, grid, truth)
-    movies = [measure(half) for half in halves]
-    projections = [projection_of(half, psf_of(half)[0], UPSCALING) for half in halves]
+    optics = [optics_of(half) for half in halves]
+    movies = [without_halo(measure(h), o.halo) for h, o in zip(halves, optics, strict=True)]
+    projections = [projection_of(h, o.psf, UPSCALING) for h, o in zip(halves, optics, strict=True)]
     for n in ITERATIONS:
         images = [
             without_margin(deconvolve(movie, projection, n_iterations=n), projection)

@@ -86,13 +86,16 @@ def truths(movie: SimulatedMovie, scope: Scope) -> dict[str, float]:
         coarseness=np.ones(1),
     )
     emitters = movie.emitters
-    light = float((emitters.photons * emitters.frames_on).sum()) / n_frames
+    core = 1.0 - microscope.halo.share
+    light = core * float((emitters.photons * emitters.frames_on).sum()) / n_frames
     light /= float(np.prod(movie.grid.shape))
     names = ("emitting_to_emitting", "emitting_to_dark", "dark_to_emitting", "dark_to_dark",
              "dark_to_bleached")  # fmt: skip
     table = chain.table
     return {
         "psf_fwhm_nm": microscope.psf.fwhm_nm,
+        "psf_halo": microscope.halo.share,
+        "psf_halo_sigma_nm": microscope.halo.sigma_nm,
         "gain": gain,
         "noise_variance": read + gain * (scope.level - device.offset_adu),
         "noise_correlation": 0.0,
@@ -101,7 +104,7 @@ def truths(movie: SimulatedMovie, scope: Scope) -> dict[str, float]:
         **dict(zip(names, table, strict=True)),
         "memory": table[0] - table[2],
         "bleached_share": float(kinetics.bleached_share(n_frames)[0]),
-        "flux": microscope.photons.mean * device.adu_per_photon,
+        "flux": core * microscope.photons.mean * device.adu_per_photon,
         "light_cv": microscope.photons.cv,
         "n_emitters": float(emitters.x_nm.size),
     }

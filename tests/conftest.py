@@ -26,6 +26,8 @@ def scope() -> Scope:
         n_frames=200,
         level=150.0,
         psf_fwhm_nm=Estimate(400.0, 390.0, 410.0),
+        psf_halo=Estimate(0.2, 0.15, 0.25),
+        psf_halo_sigma_nm=Estimate(450.0, 400.0, 500.0),
         gain=Estimate(2.0, 1.9, 2.1),
         noise_variance=Estimate(90.0, 85.0, 95.0),
         noise_correlation=Estimate(0.15, 0.14, 0.16),

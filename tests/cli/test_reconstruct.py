@@ -264,3 +264,11 @@ def test_scopes_that_do_not_fit_are_refused(tmp_path, refused, simulated, scope)
         "reconstruct", simulated, "--out", out, "--scope", tmp_path / "none.toml"
     )
     assert [p.name for p in tmp_path.iterdir()] == ["s.toml"]
+
+
+def test_a_halo_that_is_taken_off_is_told(tmp_path, dlbi, simulated, scope):
+    save_scope(tmp_path / "scope.toml", scope)
+    options = ["--out", tmp_path / "sr.tif", "--method", "rl", "--scope", tmp_path / "scope.toml"]
+    code, text, _ = dlbi("reconstruct", simulated, *options)
+    assert code == 0
+    assert "halo of the PSF: 20% of the light, spread by 450 nm; taken off" in text

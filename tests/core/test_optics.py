@@ -3,11 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
+from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
 from dlbi.core.errors import InputError
 from dlbi.core.kernels import fill_profile, fill_profiles
-from dlbi.core.optics import FWHM_PER_SIGMA, FwhmLaw, GaussianPSF, integrated_profile
+from dlbi.core.optics import FWHM_PER_SIGMA, FwhmLaw, GaussianPSF, Halo, integrated_profile
 
 centres_px = st.floats(-3.0, 12.0)
 sigmas_px = st.floats(0.3, 3.0)
@@ -85,3 +86,38 @@ def test_fwhm_table_holds_the_quantiles_of_the_truncated_law(law):
 
 def test_fwhm_law_without_spread_repeats_the_median():
     np.testing.assert_array_equal(FwhmLaw(420.0).table(3), [420.0] * 3)
+
+
+def test_a_halo_spreads_its_share_of_the_light():
+    light = np.zeros((2, 81, 61), np.float32)
+    light[0, 30, 25], light[1, 50, 40] = 100.0, 40.0
+    seen = Halo(0.3, 400.0).around(light, 160.0)
+    spread = gaussian_filter(light, (0.0, 2.5, 2.5), mode="reflect", truncate=8.0)
+    np.testing.assert_allclose(seen, 0.7 * light + 0.3 * spread, atol=2e-4)
+    np.testing.assert_allclose(seen.sum(axis=(1, 2)), [100.0, 40.0], rtol=1e-5)
+
+
+@given(st.floats(0.0, 0.8), st.floats(100.0, 900.0), st.integers(0, 2**32))
+def test_the_halo_of_an_image_is_what_was_spread(share, sigma_nm, seed):
+    halo = Halo(share, sigma_nm)
+    light = np.random.default_rng(seed).gamma(0.5, 10.0, (20, 31)).astype(np.float32)
+    seen = halo.around(light, 160.0)
+    np.testing.assert_allclose(
+        seen - halo.part_of(seen, 160.0), (1.0 - share) * light, atol=3e-4 * light.max()
+    )
+
+
+def test_a_halo_without_light_changes_nothing():
+    light = np.ones((3, 4), np.float32)
+    assert Halo().around(light, 160.0) is light
+    assert not Halo().part_of(light, 160.0).any()
+
+
+@pytest.mark.parametrize(
+    ("share", "sigma_nm", "says"),
+    [(1.0, 400.0, "within 0 … 1, got 1"), (-0.1, 400.0, "within 0"), (np.nan, 400.0, "within 0"),
+     (0.2, 0.0, "must be positive, got 0.0 nm"), (0.2, np.inf, "must be positive")],
+)  # fmt: skip
+def test_halo_rejects_what_no_optics_have(share, sigma_nm, says):
+    with pytest.raises(InputError, match=says):
+        Halo(share, sigma_nm)

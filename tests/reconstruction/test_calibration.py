@@ -11,12 +11,13 @@ from dlbi.core.errors import DlbiWarning, InputError, ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.microscope import Camera
+from dlbi.core.optics import Halo
 from dlbi.inference.kinetics import posterior as blinking_posterior
 from dlbi.inference.measurement.psf import PsfEstimate
 from dlbi.reconstruction import calibration
 from dlbi.reconstruction.calibration import calibrate
 from dlbi.simulation.movie import simulate
-from dlbi.simulation.presets import custom
+from dlbi.simulation.presets import custom, meos32
 from dlbi.simulation.structures import draw
 
 SCMOS = Camera(offset_adu=100.0, adu_per_electron=2.0, read_noise_e=1.6, bits=16)
@@ -67,6 +68,7 @@ def test_the_intervals_hold_the_truth(slow, calibrated):
         "psf_fwhm_nm": 380.0,
         "gain": 2.0,
         "noise_variance": (2.0 * 1.6) ** 2 + 1 / 12 + 2.0 * (calibrated.level - 100.0),
+        "psf_halo": 0.0,
         "noise_correlation": 0.0,
         "background": calibrated.level - light,
         "light": light,
@@ -82,6 +84,8 @@ def test_the_intervals_hold_the_truth(slow, calibrated):
         "n_emitters": float(slow.emitters.x_nm.size),
     }
     for name, estimate in calibrated.estimates():
+        if name == "psf_halo_sigma_nm":  # of no light
+            continue
         margin = 0.5 * (estimate.high - estimate.low)
         assert estimate.low - margin <= truth[name] <= estimate.high + margin, name
 
@@ -135,7 +139,8 @@ def test_noise_tells_nothing_of_fluorophores(noise):
     assert found.background.low < 100.0 < found.background.high
     assert found.emitting_to_dark.origin == "prior"
     assert found.emitting_to_dark.high - found.emitting_to_dark.low > 0.9
-    assert str(found).count("not identified") == len(FLUOROPHORES) + 1
+    others = ("gain", "psf_halo", "psf_halo_sigma_nm")
+    assert str(found).count("not identified") == len(FLUOROPHORES) + len(others)
 
 
 def test_steady_light_shows_the_camera_but_no_blinking():
@@ -148,6 +153,21 @@ def test_steady_light_shows_the_camera_but_no_blinking():
     assert found.read_variance == pytest.approx(0.0, abs=8.0)
     for name in ("memory", "flux", "emitting_to_dark", "psf_fwhm_nm", "n_emitters"):
         assert found.__getattribute__(name).origin == "prior", name
+
+
+def test_a_halo_is_found_with_its_interval():
+    scope = meos32().microscope
+    scene = replace(meos32(), microscope=replace(scope, halo=Halo(0.35, 450.0)))
+    movie = simulate(draw("mesh", PixelGrid((480, 480), 20.0), 5), scene, rng=5)
+    found = calibrate(movie.stack, rng=1)
+    assert found.psf_halo.identified
+    assert found.psf_halo_sigma_nm.identified
+    assert found.psf_halo.low < 0.35 < found.psf_halo.high
+    assert found.psf_halo_sigma_nm.low < 450.0 < found.psf_halo_sigma_nm.high
+    assert found.psf_fwhm_nm.value == pytest.approx(scope.psf.fwhm_nm, rel=0.05)
+    # Light and background are those of the core.
+    light = float((movie.emitters.photons * movie.emitters.frames_on).sum()) / 200 / 60**2
+    assert found.light.value == pytest.approx(0.65 * light, rel=0.2)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from dlbi.core.errors import DlbiWarning
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
-from dlbi.core.optics import GaussianPSF
+from dlbi.core.optics import GaussianPSF, Halo
 from dlbi.inference.measurement.background import Background
 from dlbi.inference.measurement.noise import NoiseModel
 from dlbi.inference.measurement.psf import PRIOR_FWHM_NM, PsfEstimate
@@ -21,9 +21,10 @@ from dlbi.reconstruction.measurement import (
     deconvolve,
     measure,
     observed,
+    optics_of,
     projection_of,
-    psf_of,
     tell_defects,
+    without_halo,
 )
 
 PSF = GaussianPSF(422.0)
@@ -90,17 +91,19 @@ def test_a_movie_is_measured_on_all_its_frames():
 def test_the_psf_is_read_off_a_movie_that_shows_it(movie):
     with warnings.catch_warnings():
         warnings.simplefilter("error", DlbiWarning)
-        psf, record = psf_of(movie.stack)
+        psf, halo, record = optics_of(movie.stack)
     assert record["origin"] == "movie"
     assert record["fwhm_nm"] == psf.fwhm_nm
+    assert halo == Halo()
     truth = movie.scene.microscope.psf.fwhm_nm
     assert abs(psf.fwhm_nm - truth) < 3 * record["standard_error_nm"]
 
 
 def test_an_unidentified_psf_is_told(noise_only):
     with pytest.warns(DlbiWarning, match=r"422 ± 106 nm from prior.*--psf-fwhm"):
-        psf, record = psf_of(noise_only)
+        psf, halo, record = optics_of(noise_only)
     assert psf.fwhm_nm == PRIOR_FWHM_NM
+    assert halo == Halo()
     expected = {"fwhm_nm": PRIOR_FWHM_NM, "standard_error_nm": 105.5, "origin": "prior"}
     assert record == expected
 
@@ -112,7 +115,7 @@ def test_a_wide_interval_of_the_psf_is_told(noise_only, monkeypatch, error_nm, t
     monkeypatch.setattr(measurement, "estimate_psf", lambda stack: found)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        psf, record = psf_of(noise_only)
+        psf, _, record = optics_of(noise_only)
     assert psf.fwhm_nm == 400.0
     assert record["origin"] == "movie and prior"
     assert [str(w.message).count("from movie and prior") for w in caught] == [1] * told
@@ -196,6 +199,19 @@ def test_defects_are_told(defects, says):
 def test_nothing_is_told_of_a_camera_that_works(recwarn):
     tell_defects(())
     assert not recwarn.list
+
+
+def test_the_halo_of_the_mean_is_background(movie):
+    """What is left of the signal is the light of the core; noise and mean stay as they are."""
+    found, halo = measure(movie.stack), Halo(0.3, 400.0)
+    frames = halo.around(movie.stack.load(), 160.0)
+    haloed = measure(replace(movie.stack, data=frames), noise=found.noise)
+    bare = without_halo(haloed, halo)
+    core = measure(replace(movie.stack, data=np.float32(0.7) * movie.stack.load()))
+    np.testing.assert_allclose(bare.signal, core.signal, atol=0.02 * core.signal.max())
+    np.testing.assert_array_equal(bare.mean, haloed.mean)
+    np.testing.assert_array_equal(bare.variance, haloed.variance)
+    assert without_halo(haloed, Halo()) is haloed
 
 
 @pytest.fixture

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from dlbi.core.errors import InputError
-from dlbi.core.optics import GaussianPSF
+from dlbi.core.optics import GaussianPSF, Halo
 from dlbi.core.scope import Estimate
 from dlbi.reconstruction import reconstruct
 from dlbi.reconstruction.scoping import given_by
+
+HALO = Halo(0.2, 450.0)
 
 
 def test_identified_figures_are_given(movie, scope):
     given = given_by(scope, movie.stack)
     assert given.psf == GaussianPSF(400.0)
+    assert given.halo == HALO
     # Noise 90 at 150 counts, 2 per count: −210 at 0, 30 at the background of 120.
     assert given.noise == (-210.0, 2.0, 15.0, 0.15)
     level = np.array([[150.0, 160.0, 100.0]], np.float32)
@@ -43,13 +46,19 @@ def test_what_is_not_identified_is_measured(movie, scope):
     }
     given = given_by(replace(scope, **vague), movie.stack)
     assert given.psf is None
+    assert given.halo is None
     assert given.noise is None
     assert given.blinking == (None, None, None, None, 0.25)
 
 
+def test_a_halo_that_is_known_to_be_none_is_not_measured(movie, scope):
+    given = given_by(replace(scope, psf_halo=Estimate(0.0, 0.0, 0.04)), movie.stack)
+    assert given.halo == Halo()
+
+
 def test_without_a_scope_nothing_is_given(movie):
     given = given_by(None, movie.stack)
-    assert (given.psf, given.noise, given.record) == (None, None, None)
+    assert (given.psf, given.halo, given.noise, given.record) == (None,) * 4
     assert set(given.blinking) == {None}
 
 
@@ -78,7 +87,9 @@ def test_a_given_psf_comes_before_the_scope(movie, scope):
         "read": -210.0, "gain": 2.0, "least": 15.0, "row_correlation": 0.15
     }  # fmt: skip
     assert alone.provenance["scope"]["psf_fwhm_nm"] == 400.0
-    measured = replace(scope, gain=replace(scope.gain, origin="bounds"))
+    assert alone.provenance["halo"] == alone.provenance["scope"]["halo"] == asdict(HALO)
+    vague = {n: replace(getattr(scope, n), origin="bounds") for n in ("gain", "psf_halo")}
+    measured = replace(scope, **vague)
     own_noise = reconstruct(movie.stack, method="rl", scope=measured, rng=1)
     same = reconstruct(movie.stack, method="rl", psf=GaussianPSF(400.0), rng=1)
     np.testing.assert_array_equal(same.mean, own_noise.mean)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from dlbi.inference.hmm.refinement import Schedule
 from dlbi.inference.measurement.noise import fit_noise
 from dlbi.inference.measurement.psf import PRIOR_FWHM_NM
 from dlbi.reconstruction import reconstruct, reconstruct_windows, threeb
-from dlbi.reconstruction.measurement import psf_of
+from dlbi.reconstruction.measurement import optics_of
 from dlbi.reconstruction.options import QUALITIES
 from dlbi.reconstruction.windows import Windows
 
@@ -84,7 +84,8 @@ def test_psf_and_noise_are_those_of_the_whole_movie(movie):
     results = list(reconstruct_windows(movie.stack, window=60, method="rl"))
     assert [frames for frames, _ in results] == [slice(0, 60), slice(60, 120)]
     for _, sr in results:
-        assert sr.provenance["psf"] == psf_of(movie.stack)[1]
+        assert sr.provenance["psf"] == optics_of(movie.stack).record
+        assert sr.provenance["halo"] == asdict(optics_of(movie.stack).halo)
         assert sr.provenance["noise"] == fit_noise(movie.stack)._asdict()
 
 

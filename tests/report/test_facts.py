@@ -90,6 +90,13 @@ def test_what_the_sampler_learnt_is_averaged_over_chains(sr, movie):
     ]
 
 
+def test_a_halo_is_told_if_there_is_one(sr, movie):
+    record = sr.provenance["reconstruction"] | {"halo": {"share": 0.44, "sigma_nm": 475.2}}
+    assert values(learned_facts(record, sr, movie.stack))["Halo of the PSF"] == "44% of the light"
+    none = record | {"halo": {"share": 0.0, "sigma_nm": 400.0}}
+    assert "Halo of the PSF" not in values(learned_facts(none, sr, movie.stack))
+
+
 def test_a_method_that_learns_nothing_says_nothing(sr, movie):
     assert learned_facts({"method": "mean"}, replace(sr, emitters=None), movie.stack) == []
     assert transition_rows({"method": "mean"}) == []

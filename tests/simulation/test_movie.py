@@ -7,7 +7,7 @@ from dlbi.core.errors import InputError, ShapeError
 from dlbi.core.grid import PixelGrid, block_sum
 from dlbi.core.images import StructureImage
 from dlbi.core.microscope import Camera
-from dlbi.core.optics import FwhmLaw
+from dlbi.core.optics import FwhmLaw, Halo
 from dlbi.forward import Projection, expected_image
 from dlbi.simulation.movie import Simulation, frame_chunks, simulate
 from dlbi.simulation.placement import mirrored
@@ -154,6 +154,18 @@ def test_out_of_focus_emitters_add_wide_blinking_light():
     assert extra.min() > -1e-3
     assert extra.mean() == pytest.approx(0.1 * 3.0 * plain.mean(), rel=0.25)
     assert extra.std(axis=0).mean() > 0.02 * plain.std(axis=0).mean()
+
+
+def test_a_halo_spreads_blinking_and_static_light():
+    scene = perfect_scene(labelling=Labelling(n_emitters=6000), non_blinking=1.5)
+    halo = Halo(0.4, 300.0)
+    wide = replace(scene, microscope=replace(scene.microscope, halo=halo))
+    plain, spread = (simulate(cross(), s, n_frames=20, rng=1) for s in (scene, wide))
+    np.testing.assert_array_equal(plain.emitters.x_nm, spread.emitters.x_nm)
+    inner = np.s_[:, 6:-6, 6:-6]
+    expected = halo.around(plain.stack.load(), 160.0)[inner]
+    np.testing.assert_allclose(spread.stack.load()[inner], expected, atol=0.01 * expected.max())
+    assert np.abs(spread.stack.load() - plain.stack.load()).max() > 0.1 * expected.max()
 
 
 def test_drift_moves_blinking_and_static_light():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dlbi.core.grid import PixelGrid
+from dlbi.core.optics import Halo
 from dlbi.forward import Projection
 from dlbi.simulation.movie import simulate
 from dlbi.simulation.presets import custom
@@ -64,6 +65,16 @@ def test_true_light_through_the_psf_is_the_movie_without_background() -> None:
     # 8000 fluorophores blink 100 frames: their light fluctuates by about 1 %.
     assert mean[inner].sum() == pytest.approx(seen[inner].sum(), rel=0.05)
     assert np.corrcoef(mean[inner].ravel(), seen[inner].ravel())[0, 1] > 0.97
+
+
+def test_true_light_is_without_the_halo() -> None:
+    experiment, movie = simulate_experiment(
+        3, field_px=FIELD, n_frames=(20, 20), families={"er": 1.0}, regimes={"tailed": 1.0}
+    )
+    scope = movie.scene.microscope
+    bare = replace(movie, scene=replace(movie.scene, microscope=replace(scope, halo=Halo())))
+    light, all_of_it = true_light(movie, experiment), true_light(bare, experiment)
+    np.testing.assert_allclose(light, (1.0 - scope.halo.share) * all_of_it, rtol=1e-5)
 
 
 def test_light_out_of_focus_has_no_structure() -> None:

@@ -11,6 +11,7 @@ from dlbi.training.scenes import (
     USUAL_FRAMES,
     draw_experiment,
     plain,
+    tailed,
 )
 
 GRID = PixelGrid((128, 128), 20.0)
@@ -60,6 +61,20 @@ def test_same_stream_same_experiment() -> None:
     np.testing.assert_array_equal(one.structure.density, two.structure.density)
     assert one.scene == two.scene
     assert one[4:] == two[4:]
+
+
+def test_tailed_scenes_have_halos_and_smearing_emccds() -> None:
+    scopes = [tailed(stream(i, "tailed")).microscope for i in range(200)]
+    shares = [scope.halo.share for scope in scopes]
+    assert 0.1 <= min(shares) < 0.15
+    assert 0.45 < max(shares) <= 0.5
+    ratios = [scope.halo.sigma_nm / scope.psf.sigma_nm for scope in scopes]
+    assert 2.0 <= min(ratios) < max(ratios) <= 4.0
+    smears = {scope.camera.em_gain > 1.0: [] for scope in scopes}
+    for scope in scopes:
+        smears[scope.camera.em_gain > 1.0].append(scope.camera.smear)
+    assert not any(smears[False])
+    assert 0.3 < max(smears[True]) <= 0.4
 
 
 def test_plain_scenes_cover_sparse_and_dense() -> None:

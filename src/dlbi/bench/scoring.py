@@ -10,7 +10,7 @@ from dlbi.core.images import Reconstruction
 from dlbi.evaluation.image import score_truth
 from dlbi.evaluation.line_spacing import share_resolved, valley_ratio
 from dlbi.evaluation.squirrel import score_movie
-from dlbi.reconstruction.measurement import measure, psf_of
+from dlbi.reconstruction.measurement import measure, optics_of
 
 PAPER_RSE_PER_COUNT = 20.0
 """The unit of RSE in Table 2 of the paper, which does not state one. Rescoring its published image
@@ -56,7 +56,7 @@ def _against_movie(sr: Reconstruction, subject: Subject) -> Scores:
     measured = measure(subject.stack)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DlbiWarning)  # an image without structure fits any width
-        psf = psf_of(subject.stack)[0] if subject.psf is None else subject.psf
+        psf = subject.psf or optics_of(subject.stack).psf
         whole = score_movie(sr, subject.stack).row()
         haze = measured.background.haze if sr.background is None else sr.background
         signal = score_movie(sr, subject.stack, background=haze).row()

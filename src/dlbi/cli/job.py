@@ -193,6 +193,12 @@ def _tell(learned: Record) -> None:
         psf = learned["psf"]
         error = f" ± {psf['standard_error_nm']:.0f}" if "standard_error_nm" in psf else ""
         print(f"PSF {psf['fwhm_nm']:.0f}{error} nm FWHM, from: {psf['origin']}")
+    if learned.get("halo", {}).get("share"):
+        halo = learned["halo"]
+        print(
+            f"halo of the PSF: {halo['share']:.0%} of the light, spread by {halo['sigma_nm']:.0f} "
+            "nm; taken off"
+        )
     if "sampling" in learned:
         done = learned["sampling"]
         print(

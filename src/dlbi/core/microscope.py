@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import convolve1d
 
 from dlbi.core.errors import InputError
-from dlbi.core.optics import FwhmLaw, GaussianPSF
+from dlbi.core.optics import FwhmLaw, GaussianPSF, Halo
 from dlbi.core.photophysics import BlinkingChain, PhotonLaw
 
 MOST_SMEAR = 2.0 / 3.0
@@ -133,6 +133,8 @@ class Microscope:
     blinking : BlinkingChain
     photons : PhotonLaw
     camera : Camera
+    halo : Halo
+        Tails of the PSF beyond its Gaussian core; none by default.
     """
 
     pixel_size_nm: float
@@ -141,8 +143,9 @@ class Microscope:
     blinking: BlinkingChain
     photons: PhotonLaw
     camera: Camera
+    halo: Halo = field(default_factory=Halo)
 
     @property
     def psf(self) -> GaussianPSF:
-        """The mean PSF."""
+        """The mean PSF, without its halo."""
         return GaussianPSF(self.fwhm.median_nm)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 from scipy.special import erf, ndtr, ndtri
 
 from dlbi.core.errors import InputError
@@ -94,3 +95,64 @@ class FwhmLaw:
             )
         q = low + (high - low) * (np.arange(n_entries) + 0.5) / n_entries
         return np.asarray(self.median_nm * np.exp(self.sigma_log * ndtri(q)), np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Halo:
+    """Wide tails of a real PSF: a share of the light that is spread once more.
+
+    Parameters
+    ----------
+    share : float
+        Share of the light, from 0 to below 1.
+    sigma_nm : float
+        Standard deviation of the Gaussian that spreads it, on top of the PSF.
+
+    Raises
+    ------
+    InputError
+        If the share is impossible or the width not positive.
+
+    Notes
+    -----
+    With the transfer function g = exp(−s²k²/2) of that Gaussian, light imaged without a halo is
+    multiplied by 1 − h + h g. The rest 1 − h ≤ |…| never vanishes, so a halo can be taken off
+    again. Images are continued by reflection at their borders.
+    """
+
+    share: float = 0.0
+    sigma_nm: float = 400.0
+
+    def __post_init__(self) -> None:
+        """Validate share and width."""
+        if not 0.0 <= self.share < 1.0:
+            raise InputError(f"the share of a halo must lie within 0 … 1, got {self.share:g}")
+        if not (np.isfinite(self.sigma_nm) and self.sigma_nm > 0):
+            raise InputError(f"the width of a halo must be positive, got {self.sigma_nm} nm")
+
+    def around(self, light: NDArray[np.float32], pixel_size_nm: float) -> NDArray[np.float32]:
+        """Images (…, Y, X) with the halo around their light."""
+        if self.share == 0.0:
+            return light
+        g = self._transfer(light.shape, pixel_size_nm)
+        return _filtered(light, 1.0 - self.share + self.share * g)
+
+    def part_of(self, light: NDArray[np.float32], pixel_size_nm: float) -> NDArray[np.float32]:
+        """What of images (…, Y, X) is halo, h g ÷ (1 − h + h g) of each frequency."""
+        if self.share == 0.0:
+            return np.zeros_like(light)
+        g = self.share * self._transfer(light.shape, pixel_size_nm)
+        return _filtered(light, g / (1.0 - self.share + g))
+
+    def _transfer(self, shape: tuple[int, ...], pixel_size_nm: float) -> NDArray[np.float64]:
+        """Gaussian in the frequencies of a cosine transform, (Y, X)."""
+        y, x = (
+            np.exp(-0.5 * (self.sigma_nm / pixel_size_nm * np.pi * np.arange(n) / n) ** 2)
+            for n in shape[-2:]
+        )
+        return np.asarray(np.outer(y, x))
+
+
+def _filtered(images: NDArray[np.float32], transfer: NDArray[np.float64]) -> NDArray[np.float32]:
+    spectrum = fft.dctn(images, axes=(-2, -1)) * transfer.astype(np.float32)
+    return np.asarray(fft.idctn(spectrum, axes=(-2, -1), overwrite_x=True), np.float32)

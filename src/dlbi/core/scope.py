@@ -67,6 +67,8 @@ _REMARKS = {"movie": "", "bounds": "not identified, bounds", "prior": "not ident
 
 UNITS = {
     "psf_fwhm_nm": "nm",
+    "psf_halo": "of the light",
+    "psf_halo_sigma_nm": "nm",
     "gain": "counts",
     "noise_variance": "counts²",
     "noise_correlation": "between neighbours in a row",
@@ -87,9 +89,9 @@ UNITS = {
 
 _PROBABILITIES = (
     "emitting_to_emitting", "emitting_to_dark", "dark_to_emitting", "dark_to_dark",
-    "dark_to_bleached", "bleached_share",
+    "dark_to_bleached", "bleached_share", "psf_halo",
 )  # fmt: skip
-_POSITIVE = ("psf_fwhm_nm", "noise_variance", "flux")
+_POSITIVE = ("psf_fwhm_nm", "psf_halo_sigma_nm", "noise_variance", "flux")
 _NOT_NEGATIVE = ("gain", "light", "light_cv", "n_emitters")
 
 
@@ -106,6 +108,9 @@ class Scope:
     level : float, counts
         Mean of that movie, to which `noise_variance` belongs.
     psf_fwhm_nm : Estimate
+        Without the halo.
+    psf_halo, psf_halo_sigma_nm : Estimate
+        Share of the light in the halo of the PSF, and how far it is spread (`dlbi.core.optics.Halo`).
     gain : Estimate
         Noise variance per count.
     noise_variance : Estimate
@@ -141,6 +146,8 @@ class Scope:
     n_frames: int
     level: float
     psf_fwhm_nm: Estimate
+    psf_halo: Estimate
+    psf_halo_sigma_nm: Estimate
     gain: Estimate
     noise_variance: Estimate
     noise_correlation: Estimate

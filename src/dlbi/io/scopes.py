@@ -18,7 +18,7 @@ from dlbi.core.scope import UNITS, Estimate, Scope
 from dlbi.io.files import PathLike, check_writable, pending_outputs, reading, writing
 
 SCOPE_SUFFIXES = (".toml",)
-FORMAT = 2
+FORMAT = 3
 
 _HEAD = tuple(field.name for field in fields(Scope) if field.name not in UNITS)
 _KEYS = tuple(field.name for field in fields(Estimate))

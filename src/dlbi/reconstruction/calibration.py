@@ -16,22 +16,26 @@ from numpy.typing import NDArray
 from scipy.stats import norm, truncnorm
 
 from dlbi.core.errors import InputError, ShapeError
+from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
-from dlbi.core.optics import GaussianPSF
+from dlbi.core.optics import FWHM_PER_SIGMA, GaussianPSF
 from dlbi.core.rng import RngLike, root_seed, stream
 from dlbi.core.scope import Estimate, Origin, Scope
 from dlbi.inference.kinetics.expectation import Kinetics, Statistics, statistics_of
 from dlbi.inference.kinetics.posterior import sample_kinetics, sample_prior
 from dlbi.inference.measurement.fluctuations import measure_fluctuations
+from dlbi.inference.measurement.halo import SHARE_RANGE, WIDTH_RANGE
 from dlbi.inference.measurement.noise import TransferLine, transfer_line
 from dlbi.inference.measurement.psf import PLAUSIBLE_FWHM_PX, PsfEstimate, PsfOrigin, estimate_psf
 from dlbi.inference.measurement.significance import shows_light
 from dlbi.reconstruction.measurement import (
     Movie,
     deconvolve,
+    halo_of,
     measure,
     projection_of,
     tell_defects,
+    without_halo,
 )
 
 F64 = NDArray[np.float64]
@@ -61,6 +65,11 @@ NOISE_SHARE = 0.25
 """Largest uncertainty of an identified noise variance, relative to it."""
 MOST_CORRELATION_WIDTH = 0.2
 """Largest width of the interval of an identified correlation of the noise along rows."""
+
+MOST_HALO_WIDTH = 0.2
+"""Largest width of the interval of an identified halo, in shares of the light."""
+HALO_SIGMA = 2.5
+"""Typical width of a halo, in σ of the PSF, where the movie shows none."""
 
 BLINKING_SIGMA = 4.0
 """Standard errors by which the second cumulant must stand out."""
@@ -121,6 +130,7 @@ def calibrate(stack: ImageStack, *, rng: RngLike = None, progress: Progress | No
     stack = movie.stack
     tell_defects(movie.defects)
     found_psf = estimate_psf(stack)
+    movie = without_halo(movie, halo_of(found_psf, stack.grid))
     if movie.variance.max() <= NO_NOISE:
         raise InputError(NOISELESS)
     psf, psf_error = _working_psf(found_psf, stack.grid.pixel_size_nm)
@@ -130,7 +140,7 @@ def calibrate(stack: ImageStack, *, rng: RngLike = None, progress: Progress | No
     )
     z = movie.light_z(psf)
     lit = shows_light(z)
-    fluctuations = measure_fluctuations(stack, density, projection) if lit else None
+    fluctuations = measure_fluctuations(movie.stack, density, projection) if lit else None
     found = None if fluctuations is None else statistics_of(fluctuations)
     if found is None or not _blinks(found):
         fluctuations, found = None, None
@@ -141,7 +151,7 @@ def calibrate(stack: ImageStack, *, rng: RngLike = None, progress: Progress | No
         raise InputError(NOISELESS)
     camera = _camera(line, lit=lit)
     generator = stream(root_seed(rng), "calibration")
-    common = {"psf_fwhm_nm": _psf(found_psf), **camera}
+    common = {"psf_fwhm_nm": _psf(found_psf), **_halo(found_psf, stack.grid), **camera}
     if found is None or fluctuations is None:
         return _scope(movie, line, common | _unknown(movie, line, psf, generator))
     posterior = sample_kinetics(found, fluctuations, generator, psf_error=psf_error)
@@ -167,6 +177,30 @@ def _psf(found: PsfEstimate) -> Estimate:
     ratio = float(np.exp(norm.isf(_TAILS[0]) * found.relative_error))
     fwhm = found.fwhm_nm
     return Estimate(fwhm, fwhm / ratio, fwhm * ratio, origins[found.origin])
+
+
+def _halo(found: PsfEstimate, grid: PixelGrid) -> dict[str, Estimate]:
+    """Share and width of the halo; one that does not stand out has a share of 0 up to a bound."""
+    half, pixel_nm, halo = norm.isf(_TAILS[0]), grid.pixel_size_nm, found.halo
+    usual = HALO_SIGMA * found.fwhm_nm / FWHM_PER_SIGMA
+    least, most = (f * usual / HALO_SIGMA for f in WIDTH_RANGE)
+    width = Estimate(usual, least, most, "prior")
+    if halo is None:
+        return {"psf_halo": Estimate(0.0, *SHARE_RANGE, "prior"), "psf_halo_sigma_nm": width}
+    low, high = (
+        float(np.clip(halo.share + side * halo.share_error, *SHARE_RANGE)) for side in (-half, half)
+    )
+    if not halo.stands_out:
+        share = Estimate(0.0, 0.0, high, _origin(high <= MOST_HALO_WIDTH))
+        return {"psf_halo": share, "psf_halo_sigma_nm": width}
+    sigma = pixel_nm * halo.sigma_px
+    ratio = float(np.exp(half * halo.sigma_error_px / halo.sigma_px))
+    return {
+        "psf_halo": Estimate(halo.share, low, high, _origin(high - low <= MOST_HALO_WIDTH)),
+        "psf_halo_sigma_nm": Estimate(
+            sigma, sigma / ratio, sigma * ratio, _origin(ratio**2 <= MOST_FACTOR)
+        ),
+    }
 
 
 def _camera(line: TransferLine, *, lit: bool) -> dict[str, Estimate]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dlbi.core.errors import DlbiWarning
+from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage, ImageStack
-from dlbi.core.optics import GaussianPSF
+from dlbi.core.optics import GaussianPSF, Halo
 from dlbi.forward import Projection
 from dlbi.inference.deconvolution import richardson_lucy
 from dlbi.inference.measurement.background import Background, estimate_background
 from dlbi.inference.measurement.defects import Pixels, without_defects
+from dlbi.inference.measurement.halo import bared
 from dlbi.inference.measurement.noise import NoiseModel, fit_noise
-from dlbi.inference.measurement.psf import estimate_psf
+from dlbi.inference.measurement.psf import PsfEstimate, estimate_psf
 from dlbi.inference.measurement.significance import light_z
 from dlbi.learning.observation import Observation, observe
 from dlbi.tiling import Region
@@ -106,6 +108,24 @@ def measure(
     return Movie(stack, mean, noise, background, defects)
 
 
+def without_halo(movie: Movie, halo: Halo) -> Movie:
+    """A movie as a PSF without its halo would show it.
+
+    The fluctuations of the halo leave the frames; its time average joins the background, which is
+    measured anew in what remains.
+    """
+    if halo.share == 0.0:
+        return movie
+    pixel_nm, mean = movie.stack.grid.pixel_size_nm, movie.mean
+    stack = bared(movie.stack, mean, halo)
+    around = halo.part_of(mean, pixel_nm)
+    variance = movie.variance_of_mean
+    background = estimate_background(stack, mean - around, variance)
+    return replace(
+        movie, stack=stack, background=replace(background, haze=background.haze + around)
+    )
+
+
 def tell_defects(defects: Pixels) -> None:
     """Warn of pixels that were mended."""
     if not defects:
@@ -121,16 +141,47 @@ def tell_defects(defects: Pixels) -> None:
     )
 
 
-def psf_of(stack: ImageStack) -> tuple[GaussianPSF, dict[str, Any]]:
-    """The measured PSF, with a warning where the movie hardly shows it; and its origin."""
+class Optics(NamedTuple):
+    """The PSF, its halo, and for the provenance how the width of the PSF is known."""
+
+    psf: GaussianPSF
+    halo: Halo
+    record: dict[str, Any]
+
+
+def optics_of(
+    stack: ImageStack, psf: GaussianPSF | None = None, halo: Halo | None = None
+) -> Optics:
+    """PSF and halo as the movie shows them, but for what is given.
+
+    Warns
+    -----
+    DlbiWarning
+        If no PSF is given and the movie hardly shows it.
+    """
+    if psf is not None and halo is not None:
+        return Optics(psf, halo, _given(psf))
     found = estimate_psf(stack)
+    halo = halo_of(found, stack.grid) if halo is None else halo
+    if psf is not None:
+        return Optics(psf, halo, _given(psf))
     if found.relative_error > LARGE_PSF_ERROR:
         warnings.warn(f"{found}; give yours with --psf-fwhm", DlbiWarning, stacklevel=3)
-    return GaussianPSF(found.fwhm_nm), {
+    record = {
         "fwhm_nm": found.fwhm_nm,
         "standard_error_nm": found.standard_error_nm,
         "origin": found.origin,
     }
+    return Optics(GaussianPSF(found.fwhm_nm), halo, record)
+
+
+def halo_of(found: PsfEstimate, grid: PixelGrid) -> Halo:
+    """The halo of a measured PSF; without light if the movie shows none."""
+    return Halo() if found.halo is None else found.halo.halo(grid.pixel_size_nm)
+
+
+def _given(psf: GaussianPSF) -> dict[str, Any]:
+    return {"fwhm_nm": psf.fwhm_nm, "origin": "given"}
 
 
 def projection_of(stack: ImageStack, psf: GaussianPSF, upscaling: int) -> Projection:

@@ -39,10 +39,11 @@ from dlbi.reconstruction.measurement import (
     Movie,
     deconvolve,
     measure,
+    optics_of,
     projection_of,
-    psf_of,
     tell_defects,
     with_margin,
+    without_halo,
     without_margin,
 )
 from dlbi.reconstruction.options import GUIDED_ITERATIONS, LEARNED, UNBLURRED, Options
@@ -184,7 +185,8 @@ def reconstruct_given(
         if method == "sofi":
             image = with_light_of(image, sofi2(stack, upscaling))
         return Reconstruction(image, fine, background=movie.background.haze, provenance=record)
-    psf, record["psf"] = psf_of(stack) if given.psf is None else (given.psf, given.psf_record)
+    psf, halo, record["psf"] = optics_of(stack, given.psf, given.halo)
+    record["psf"] = given.psf_record or record["psf"]
     report = progress or _silent
     if method == "3b":
         image, std, emitters, done = sample_threeb(
@@ -196,6 +198,7 @@ def reconstruct_given(
             image, fine, std=std, emitters=emitters, background=movie.background.haze,
             provenance=record | done,
         )  # fmt: skip
+    movie, record["halo"] = without_halo(movie, halo), asdict(halo)
     projection = projection_of(stack, psf, upscaling)
     first = None if guide is None else with_margin(guide, projection)
     n_steps = RL_ITERATIONS if guide is None else GUIDED_ITERATIONS

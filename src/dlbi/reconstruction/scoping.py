@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from dlbi.core.errors import InputError
 from dlbi.core.images import ImageStack
-from dlbi.core.optics import GaussianPSF
+from dlbi.core.optics import GaussianPSF, Halo
 from dlbi.core.scope import Scope
 from dlbi.inference.hmm.start import NOTHING_KNOWN, KnownBlinking
 from dlbi.inference.measurement.defects import Pixels
@@ -31,6 +31,8 @@ class Given:
     psf : GaussianPSF or None
     psf_record : dict or None
         Its width and origin, for the provenance.
+    halo : Halo or None
+        Of the PSF.
     noise : NoiseModel or None
     defects : sequence of (x, y) or None
         Camera pixels that do not work.
@@ -41,6 +43,7 @@ class Given:
 
     psf: GaussianPSF | None = None
     psf_record: dict[str, Any] | None = None
+    halo: Halo | None = None
     noise: NoiseModel | None = None
     defects: Pixels | None = None
     blinking: KnownBlinking = NOTHING_KNOWN
@@ -69,6 +72,7 @@ def _given_by_scope(scope: Scope, stack: ImageStack) -> Given:
             f"{pixel:g} nm; calibrate a movie of the same microscope"
         )
     psf = GaussianPSF(scope.psf_fwhm_nm.value) if scope.psf_fwhm_nm.identified else None
+    halo = _halo(scope)
     known = {
         name: getattr(scope, name).value if getattr(scope, name).identified else None
         for name in KnownBlinking._fields
@@ -76,11 +80,20 @@ def _given_by_scope(scope: Scope, stack: ImageStack) -> Given:
     noise = _noise(scope) if scope.gain.identified and scope.noise_variance.identified else None
     record: dict[str, Any] = {
         "psf_fwhm_nm": None if psf is None else psf.fwhm_nm,
+        "halo": None if halo is None else asdict(halo),
         "noise": None if noise is None else noise._asdict(),
         "blinking": known,
     }
     psf_record = None if psf is None else {"fwhm_nm": psf.fwhm_nm, "origin": "scope"}
-    return Given(psf, psf_record, noise, blinking=KnownBlinking(**known), record=record)
+    return Given(psf, psf_record, halo, noise, blinking=KnownBlinking(**known), record=record)
+
+
+def _halo(scope: Scope) -> Halo | None:
+    """A halo that is known, or known to be none; None if the scope does not tell."""
+    share, width = scope.psf_halo, scope.psf_halo_sigma_nm
+    if not share.identified:
+        return None
+    return Halo(share.value, width.value) if share.value > 0.0 else Halo()
 
 
 def _noise(scope: Scope) -> NoiseModel:

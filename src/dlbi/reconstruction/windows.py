@@ -16,7 +16,7 @@ from dlbi.core.rng import RngLike, derived_seed, root_seed
 from dlbi.core.scope import Scope
 from dlbi.inference.measurement.defects import without_defects
 from dlbi.inference.measurement.noise import fit_noise
-from dlbi.reconstruction.measurement import psf_of, tell_defects
+from dlbi.reconstruction.measurement import optics_of, tell_defects
 from dlbi.reconstruction.options import UNBLURRED, Options
 from dlbi.reconstruction.pipeline import Progress, reconstruct_given
 from dlbi.reconstruction.scoping import Given, given_by
@@ -161,10 +161,10 @@ def _measured_once(stack: ImageStack, given: Given, method: str) -> Given:
     tell_defects(defects)
     noise = fit_noise(stack) if given.noise is None else given.noise
     given = replace(given, noise=noise, defects=defects)
-    if given.psf is not None or method in UNBLURRED:
+    if method in UNBLURRED:
         return given
-    psf, record = psf_of(stack)
-    return replace(given, psf=psf, psf_record=record)
+    psf, halo, record = optics_of(stack, given.psf, given.halo)
+    return replace(given, psf=psf, psf_record=given.psf_record or record, halo=halo)
 
 
 def _each(

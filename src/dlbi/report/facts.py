@@ -166,7 +166,16 @@ def _psf(record: Record) -> list[Fact]:
                 "prior": "not shown by the movie; the prior alone",
                 "scope": "from the calibration",
             }.get(origin, origin)
-            return [Fact("PSF, full width at half maximum", f"{width:.0f}{spread} nm", where)]
+            psf = Fact("PSF, full width at half maximum", f"{width:.0f}{spread} nm", where)
+            return [psf, *_halo(record)]
+    return []
+
+
+def _halo(record: Record) -> list[Fact]:
+    match record.get("halo"):
+        case {"share": float(share), "sigma_nm": float(sigma)} if share > 0.0:
+            spread = f"spread by {sigma:.0f} nm, taken off before"
+            return [Fact("Halo of the PSF", f"{share:.0%} of the light", spread)]
     return []
 
 

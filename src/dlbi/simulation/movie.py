@@ -204,8 +204,10 @@ class Simulation:
             raise InputError(f"a run needs at least one frame, got chunk_frames={chunk_frames}")
         margin = self._canvas_margin()
         canvas_grid = self.camera.pad(margin)
-        chain = self.scene.microscope.blinking
-        lights = [BlinkingLight(p, chain, canvas_grid, self.seed) for p in self._populations]
+        scope = self.scene.microscope
+        lights = [
+            BlinkingLight(p, scope.blinking, canvas_grid, self.seed) for p in self._populations
+        ]
         step = chunk_frames or _chunk_length(canvas_grid)
         for start in range(0, self.n_frames, step):
             frames = np.arange(start, min(start + step, self.n_frames))
@@ -213,6 +215,7 @@ class Simulation:
             drift_px = self.scene.drift(frames, self.n_frames) / self.camera.pixel_size_nm
             for light in lights:
                 light.add(start, drift_px, canvas)
+            canvas = scope.halo.around(canvas, self.camera.pixel_size_nm)
             field = canvas[:, margin:-margin, margin:-margin]
             yield slice(start, start + frames.size), self._expose(field, frames)
         self._truth = self._make_truth(lights[0])

@@ -68,7 +68,8 @@ def _mean_blinking(
     for dy, dx in scene.drift(np.array([0, n_frames - 1]), n_frames):
         y, x = camera.origin_nm
         moved = replace(camera, origin_nm=(y - dy, x - dx))
-        images.append(photons * Projection(wide.grid, moved, scope.psf).forward(wide.density))
+        light = photons * Projection(wide.grid, moved, scope.psf).forward(wide.density)
+        images.append(scope.halo.around(light, camera.pixel_size_nm))
     return images
 
 

@@ -14,9 +14,17 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage
 from dlbi.core.optics import FwhmLaw, GaussianPSF
 from dlbi.core.rng import derived_seed, stream
+from dlbi.inference.measurement.psf import estimate_psf
 from dlbi.learning.observation import Observation
 from dlbi.learning.passes import normalised_frames
-from dlbi.reconstruction.measurement import deconvolve, measure, observed, projection_of
+from dlbi.reconstruction.measurement import (
+    deconvolve,
+    halo_of,
+    measure,
+    observed,
+    projection_of,
+    without_halo,
+)
 from dlbi.simulation.movie import SimulatedMovie, simulate
 from dlbi.simulation.presets import PIXEL_SIZE_NM
 from dlbi.training.scenes import Experiment, draw_experiment
@@ -122,7 +130,7 @@ def make_pair(
     stack = movie.select(roi=(MARGIN_PX, MARGIN_PX, field_px, field_px))
     focal_nm = movie.scene.microscope.psf.fwhm_nm / experiment.defocus
     psf = GaussianPSF(focal_nm * (1 + experiment.psf_error))
-    measured = measure(stack)
+    measured = without_halo(measure(stack), halo_of(estimate_psf(stack), stack.grid))
     projection = projection_of(stack, psf, UPSCALING)
     observation = observed(measured, deconvolve(measured, projection), projection)
     light = true_light(movie, experiment)
@@ -182,8 +190,8 @@ def simulate_experiment(
 def true_light(movie: SimulatedMovie, experiment: Experiment) -> FloatImage:
     """Mean light of the structure in each fine pixel of the field, blurred by 1 px, counts.
 
-    The density of the structure times the mean light of its labels, blinking or not; nothing if
-    the labels are out of focus.
+    The density of the structure times the mean light of its labels, blinking or not, without what
+    the optics spread into a halo, which is background; nothing if the labels are out of focus.
     """
     margin = MARGIN_PX * UPSCALING
     inside = (slice(margin, -margin),) * 2
@@ -196,6 +204,7 @@ def true_light(movie: SimulatedMovie, experiment: Experiment) -> FloatImage:
         raise InputError("the emitters of a simulation carry photons and frames_on")
     mean_trend = float(scene.trend(np.arange(movie.n_frames), movie.n_frames).mean())
     light = float(photons @ frames_on) / movie.n_frames * (1.0 + scene.non_blinking) * mean_trend
+    light *= 1.0 - scene.microscope.halo.share
     blurred = gaussian_filter(density, TARGET_SIGMA_PX, mode="nearest")
     share = blurred[inside] * np.float32(light / density.sum(dtype=np.float64))
     return np.asarray(np.maximum(share, 0.0), np.float32)

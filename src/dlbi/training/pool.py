@@ -21,7 +21,7 @@ from dlbi.core.rng import derived_seed
 from dlbi.learning.observation import CHANNELS
 from dlbi.simulation.structures import KINDS
 from dlbi.training.pairs import UPSCALING, make_frames_pair, make_pair
-from dlbi.training.scenes import FAMILIES, REGIMES, UNSEEN_FAMILIES
+from dlbi.training.scenes import FAMILIES, REGIMES, SCENES, UNSEEN_FAMILIES
 
 VALIDATION = "validation"
 """Name of the part of a pool that scores; all others are trained on."""
@@ -78,8 +78,8 @@ class DataConfig(BaseModel):
         for name, known, given in (
             ("family", KINDS, self.families),
             ("family", KINDS, self.validation_families),
-            ("regime", REGIMES, self.regimes),
-            ("regime", REGIMES, self.validation_regimes),
+            ("regime", SCENES, self.regimes),
+            ("regime", SCENES, self.validation_regimes),
         ):
             unknown = sorted(set(given) - set(known))
             if unknown:

@@ -1,4 +1,8 @@
-"""Fit of the covariance of neighbouring pixels by the autocorrelation of a Gaussian PSF."""
+"""Fit of the covariance of neighbouring pixels by the autocorrelation of the PSF.
+
+The PSF is a Gaussian, around which a `Tails` of known strength may lie; a little blinking out of
+focus is fitted beside it.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +18,36 @@ from scipy.stats import t as student
 
 from dlbi.inference.measurement.pixel_covariance import BlinkingCovariance
 
-HALO_WIDTH = 2.5
-"""Width of the halo, the blinking out of focus, relative to the PSF."""
-HALO_RANGE = (0.0, 0.2)
-"""Covariance of the halo at distance 0 relative to that of the PSF."""
-FREE_HALO_RANGE = (-0.5, 0.2)
-"""The same in a second fit; only filtered frames have a negative halo."""
+DEFOCUS_WIDTH = 2.5
+"""Width of the blinking out of focus, relative to the PSF."""
+DEFOCUS_RANGE = (0.0, 0.2)
+"""Its covariance at distance 0 relative to that of the PSF."""
+FREE_DEFOCUS_RANGE = (-0.5, 0.2)
+"""The same in a second fit; only filtered frames make it negative."""
 REACH_SIGMA, CORE_SIGMA = 6.0, 3.5
 """Distances that enter the fit, and a third fit of the core alone, in σ."""
 SIGMA_RANGE_PX = (0.2, 3.0)
 """Widths that are fitted."""
 
 _SIGMA_GRID_PX = np.geomspace(0.22, 2.9, 24)
+
+
+class Tails(NamedTuple):
+    """Halo of the PSF on the scale of the camera (`dlbi.core.optics.Halo`).
+
+    Parameters
+    ----------
+    share : float
+        Of the light.
+    sigma_px : float
+        Standard deviation of the Gaussian that spreads it.
+    """
+
+    share: float = 0.0
+    sigma_px: float = 1.0
+
+
+NO_TAILS = Tails()
 
 
 def psf_autocorrelation(distance_px: ArrayLike, sigma_px: float) -> NDArray[np.float64]:
@@ -49,14 +71,40 @@ def psf_autocorrelation(distance_px: ArrayLike, sigma_px: float) -> NDArray[np.f
     return second_difference
 
 
-def covariance_model(
-    dy: NDArray[np.int64], dx: NDArray[np.int64], sigma_px: float, halo: float
+def emitter_covariance(
+    y: NDArray[np.int64], x: NDArray[np.int64], sigma_px: float, tails: Tails = NO_TAILS
 ) -> NDArray[np.float64]:
-    """Linear terms of the covariance at N offsets: PSF with halo, constant, row, column; (N, 4)."""
+    """Covariance under one emitter at N offsets, relative to that at distance 0, (N,).
+
+    Notes
+    -----
+    A share h of the light is spread by s more, so light of both kinds shares pixels like three
+    Gaussian PSFs of variance σ², σ² + s²/2 and σ² + s² with shares (1 − h)², 2 h (1 − h) and h².
+    """
+    h, spread = tails
+    distances, total, alone = np.arange(max(y.max(), x.max()) + 1), np.zeros(len(y)), 0.0
+    for share, more in (((1 - h) ** 2, 0.0), (2 * h * (1 - h), 0.5), (h**2, 1.0)):
+        if share > 0.0:
+            profile = psf_autocorrelation(distances, np.sqrt(sigma_px**2 + more * spread**2))
+            total += share * profile[y] * profile[x]
+            alone += share * profile[0] ** 2
+    return total / alone
+
+
+def covariance_model(
+    dy: NDArray[np.int64],
+    dx: NDArray[np.int64],
+    sigma_px: float,
+    defocus: float,
+    tails: Tails = NO_TAILS,
+) -> NDArray[np.float64]:
+    """Linear terms of the covariance at N offsets: light, constant, row, column; (N, 4).
+
+    The light is that of emitters and, with the weight `defocus`, of others out of focus.
+    """
     y, x = np.abs(dy), np.abs(dx)
-    profile = psf_autocorrelation(np.arange(max(y.max(), x.max()) + 1), sigma_px)
-    wide = psf_autocorrelation(np.arange(len(profile)), HALO_WIDTH * sigma_px)
-    shape = profile[y] * profile[x] / profile[0] ** 2 + halo * wide[y] * wide[x] / wide[0] ** 2
+    shape = emitter_covariance(y, x, sigma_px, tails)
+    shape = shape + defocus * emitter_covariance(y, x, DEFOCUS_WIDTH * sigma_px)
     return np.stack([shape, np.ones(len(y)), y == 0, x == 0], axis=1)
 
 
@@ -71,6 +119,8 @@ class Curve:
         Relative to the largest mean.
     scale : float
         That mean, counts².
+    tails : Tails
+        Halo that the PSF is known to have.
     """
 
     dy: NDArray[np.int64]
@@ -78,9 +128,10 @@ class Curve:
     weight: NDArray[np.float64]
     blocks: NDArray[np.float64]
     scale: float
+    tails: Tails = NO_TAILS
 
     @classmethod
-    def of(cls, covariance: BlinkingCovariance, reach_px: float) -> Curve:
+    def of(cls, covariance: BlinkingCovariance, reach_px: float, tails: Tails = NO_TAILS) -> Curve:
         """Offsets up to a distance, each pair once, without the two that noise reaches."""
         limit = covariance.reach
         reach = np.clip(np.ceil(reach_px), 3, limit)
@@ -89,19 +140,20 @@ class Curve:
         weight = np.sqrt(covariance.n_pairs[used] / covariance.n_pairs.max())
         blocks = covariance.blocks[:, used] * weight
         scale = float(np.abs(blocks.mean(axis=0)).max()) or 1.0
-        return cls(dy[used], dx[used], weight, blocks / scale, scale)
+        return cls(dy[used], dx[used], weight, blocks / scale, scale, tails)
 
-    def design(self, sigma_px: float, halo: float) -> NDArray[np.float64]:
+    def design(self, sigma_px: float, defocus: float) -> NDArray[np.float64]:
         """Weighted terms of the model, (n, 4)."""
-        return self.weight[:, None] * covariance_model(self.dy, self.dx, sigma_px, halo)
+        model = covariance_model(self.dy, self.dx, sigma_px, defocus, self.tails)
+        return self.weight[:, None] * model
 
-    def misfit(self, sigmas_px: NDArray[np.float64], halo: float) -> NDArray[np.float64]:
+    def misfit(self, sigmas_px: NDArray[np.float64], defocus: float) -> NDArray[np.float64]:
         """χ² of given widths beyond that of the best, with the amplitude at its best.
 
         Parameters
         ----------
         sigmas_px : ndarray, (k,)
-        halo : float
+        defocus : float
 
         Notes
         -----
@@ -109,24 +161,24 @@ class Curve:
         is not negative: where nothing blinks, χ² is flat.
         """
         target = self.blocks.mean(axis=0)
-        shapes = np.stack([self._shape(sigma, halo) for sigma in sigmas_px])
+        shapes = np.stack([self._shape(sigma, defocus) for sigma in sigmas_px])
         overlap = np.maximum(shapes @ target, 0.0)
         explained = overlap**2 / (shapes**2).sum(axis=1)
         best = int(np.argmax(explained))
         chi2: NDArray[np.float64] = explained[best] - explained
-        return chi2 / self._slope(sigmas_px[best], halo)[1]
+        return chi2 / self._slope(sigmas_px[best], defocus)[1]
 
-    def log_variance(self, sigma_px: float, halo: float) -> float:
+    def log_variance(self, sigma_px: float, defocus: float) -> float:
         """Variance of the logarithm of the width by that noise."""
-        shape = self._shape(sigma_px, halo)
+        shape = self._shape(sigma_px, defocus)
         amplitude = (shape @ self.blocks.mean(axis=0)) / (shape @ shape)
-        slope, noise = self._slope(sigma_px, halo)
+        slope, noise = self._slope(sigma_px, defocus)
         return float(noise / (amplitude**2 * (slope @ slope)))
 
-    def _slope(self, sigma_px: float, halo: float) -> tuple[NDArray[np.float64], float]:
+    def _slope(self, sigma_px: float, defocus: float) -> tuple[NDArray[np.float64], float]:
         """Derivative to log σ across the model, and the variance of the mean along it."""
-        shape, step = self._shape(sigma_px, halo), 0.01
-        wider, narrower = (self._shape(sigma_px * np.exp(s), halo) for s in (step, -step))
+        shape, step = self._shape(sigma_px, defocus), 0.01
+        wider, narrower = (self._shape(sigma_px * np.exp(s), defocus) for s in (step, -step))
         slope = (wider - narrower) / (2.0 * step)
         slope -= shape * (shape @ slope) / (shape @ shape)
         along = self.blocks @ slope
@@ -134,55 +186,62 @@ class Curve:
         noise = along.var() / (n_blocks - 1) / (slope @ slope) * few_blocks(n_blocks)
         return slope, max(float(noise), float(np.finfo(float).tiny))
 
-    def _shape(self, sigma_px: float, halo: float) -> NDArray[np.float64]:
-        """PSF and halo without what constant, row and column explain, (n,)."""
-        shape, *offsets = self.design(sigma_px, halo).T
-        basis = np.linalg.qr(np.transpose(offsets))[0]
-        rest: NDArray[np.float64] = shape - basis @ (basis.T @ shape)
+    def _shape(self, sigma_px: float, defocus: float) -> NDArray[np.float64]:
+        """The light without what constant, row and column explain, (n,)."""
+        return self.without_offsets(self.design(sigma_px, defocus)[:, 0])
+
+    def without_offsets(self, weighted: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weighted values (…, n) without what constant, row and column explain of them."""
+        offsets = np.stack([np.ones(len(self.dy)), self.dy == 0, self.dx == 0], axis=1)
+        basis = np.linalg.qr(self.weight[:, None] * offsets)[0]
+        rest: NDArray[np.float64] = weighted - (weighted @ basis) @ basis.T
         return rest
 
-    def start(self, halos: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """Best width, halo and linear terms on a grid; None if no positive PSF fits."""
+    def start(self, defoci: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Best width, defocus and linear terms on a grid; None if no positive PSF fits."""
         target = self.blocks.mean(axis=0)
         best, least = None, np.inf
-        for sigma, halo in product(_SIGMA_GRID_PX, halos):
-            design = self.design(sigma, halo)
+        for sigma, defocus in product(_SIGMA_GRID_PX, defoci):
+            design = self.design(sigma, defocus)
             linear = np.linalg.lstsq(design, target)[0]
             misfit = float(((design @ linear - target) ** 2).sum())
             if linear[0] > 0 and misfit < least:
-                best, least = np.array([sigma, halo, *linear]), misfit
+                best, least = np.array([sigma, defocus, *linear]), misfit
         return best
 
 
 class Fit(NamedTuple):
-    """Fitted width, halo and linear terms (4,), counts², and what each block adds to the width."""
+    """Fitted width, light out of focus and linear terms (4,), counts²; what each block adds to the
+    width."""
 
     sigma_px: float
-    halo: float
+    defocus: float
     linear: NDArray[np.float64]
     influence: NDArray[np.float64]
 
 
 def alternative_fits(
-    covariance: BlinkingCovariance, sigma_px: float
+    covariance: BlinkingCovariance, sigma_px: float, tails: Tails = NO_TAILS
 ) -> tuple[Fit, Fit, Fit] | None:
-    """The fit, that of the core alone, and that with a halo of either sign; None if one fails.
+    """The fit, that of the core alone, and that with defocus of either sign; None if one fails.
 
     Parameters
     ----------
     covariance : BlinkingCovariance
     sigma_px : float
         Rough width, which sets the distances that enter.
+    tails : Tails
+        Halo that the PSF is known to have.
     """
-    whole = Curve.of(covariance, REACH_SIGMA * sigma_px)
-    fit, free = fit_covariance(whole), fit_covariance(whole, FREE_HALO_RANGE)
-    core = fit_covariance(Curve.of(covariance, CORE_SIGMA * sigma_px))
+    whole = Curve.of(covariance, REACH_SIGMA * sigma_px, tails)
+    fit, free = fit_covariance(whole), fit_covariance(whole, FREE_DEFOCUS_RANGE)
+    core = fit_covariance(Curve.of(covariance, CORE_SIGMA * sigma_px, tails))
     return (fit, core, free) if fit and core and free else None
 
 
-def fit_covariance(curve: Curve, halo_range: tuple[float, float] = HALO_RANGE) -> Fit | None:
+def fit_covariance(curve: Curve, defocus_range: tuple[float, float] = DEFOCUS_RANGE) -> Fit | None:
     """Least squares; None if no positive PSF fits."""
-    start = curve.start(np.quantile(halo_range, [0.02, 0.5, 0.98]))
+    start = curve.start(np.quantile(defocus_range, [0.02, 0.5, 0.98]))
     if start is None:
         return None
     target = curve.blocks.mean(axis=0)
@@ -191,12 +250,14 @@ def fit_covariance(curve: Curve, halo_range: tuple[float, float] = HALO_RANGE) -
         misfit: NDArray[np.float64] = curve.design(p[0], p[1]) @ p[2:] - target
         return misfit
 
-    low, high = zip(SIGMA_RANGE_PX, halo_range, (0, np.inf), *3 * [(-np.inf, np.inf)], strict=True)
+    low, high = zip(
+        SIGMA_RANGE_PX, defocus_range, (0, np.inf), *3 * [(-np.inf, np.inf)], strict=True
+    )
     result = least_squares(residual, start, bounds=(low, high), method="dogbox")
     free = (result.active_mask == 0) | (np.arange(start.size) == 0)
     influence = (curve.blocks - target) @ np.linalg.pinv(np.asarray(result.jac)[:, free])[0]
-    sigma, halo = result.x[:2].tolist()
-    return Fit(sigma, halo, result.x[2:] * curve.scale, influence)
+    sigma, defocus = result.x[:2].tolist()
+    return Fit(sigma, defocus, result.x[2:] * curve.scale, influence)
 
 
 def variance_of(fit: Fit, *alternatives: Fit) -> float:

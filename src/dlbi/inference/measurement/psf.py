@@ -2,13 +2,14 @@
 
 A blinking emitter makes all pixels under its PSF fluctuate together; camera noise does not.
 Summed over the field, the temporal covariance of pixels at distance d is therefore free of noise
-and shows the autocorrelation of the PSF, about exp(−d²/4σ²), whatever the structure is. Where the
-movie says little, what is known of microscopes counts as well.
+and shows the autocorrelation of the PSF, about exp(−d²/4σ²), whatever the structure is; with a halo
+(`dlbi.inference.measurement.halo`) it falls more slowly. Where the movie says little, what is known
+of microscopes counts as well.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import FWHM_PER_SIGMA
 from dlbi.inference.measurement.covariance_fit import (
+    NO_TAILS,
     REACH_SIGMA,
     SIGMA_RANGE_PX,
     Curve,
@@ -27,6 +29,7 @@ from dlbi.inference.measurement.covariance_fit import (
     fit_covariance,
     variance_of,
 )
+from dlbi.inference.measurement.halo import HaloEstimate, estimate_halo
 from dlbi.inference.measurement.pixel_covariance import (
     MIN_BLOCK_FRAMES,
     MIN_BLOCKS,
@@ -82,19 +85,22 @@ class PsfEstimate:
     Parameters
     ----------
     fwhm_nm : float
-        Full width at half maximum.
+        Full width at half maximum, without the halo.
     standard_error_nm : float
         Its standard error.
     origin : {"movie", "movie and prior", "prior"}
         Where it comes from.
     reason : str
         Why not from the movie alone; empty if it is.
+    halo : HaloEstimate or None
+        What the movie says of the halo; None where it says nothing.
     """
 
     fwhm_nm: float
     standard_error_nm: float
     origin: PsfOrigin
     reason: str = ""
+    halo: HaloEstimate | None = None
 
     @property
     def identified(self) -> bool:
@@ -129,20 +135,21 @@ def estimate_psf(stack: ImageStack) -> PsfEstimate:
 
     Notes
     -----
-    The covariance at offset d is fitted by A [ρ(d; σ) + h ρ(d; 2.5 σ)] + c with the
-    autocorrelation ρ of the pixel-integrated Gaussian (paper Eq. 1), a halo 0 ≤ h ≤ 0.2 of blinking
-    out of focus, and a constant c of its own for rows and columns, whose read-out may share noise.
+    The covariance at offset d is fitted by A [ρ(d; σ) + q ρ(d; 2.5 σ)] + c with the
+    autocorrelation ρ of the pixel-integrated Gaussian (paper Eq. 1) and of its halo, if there is
+    one, a little blinking out of focus, 0 ≤ q ≤ 0.2, and a constant c of its own for rows and
+    columns, whose read-out may share noise.
     Two offsets stay out because noise reaches them: d = 0, and the next pixel of the row, into
     which the register of an EMCCD smears charge.
 
     The variance of σ joins the scatter between blocks of frames, the change when the core of the
-    covariance alone or a halo of either sign is fitted, and a small error for emitters cut by the
-    border. The likelihood of σ is exp(−χ²/2), where χ² is the least misfit at σ in units that make
-    its curvature the inverse of that variance. Width and standard error are the mean and deviation
-    of log FWHM under likelihood × log-normal prior; a prior of 25 % moves a width known to 2 % by
-    0.6 % of their distance. Where blinking makes up less than 2 % of the variance, the prior alone
-    is taken. A movie that does not identify the width is measured once more with
-    pixels weighted by their light, and the surer estimate is kept.
+    covariance alone or light out of focus of either sign is fitted, what not knowing the halo adds,
+    and a small error for emitters cut by the border. The likelihood of σ is exp(−χ²/2), where χ² is
+    the least misfit at σ in units that make its curvature the inverse of that variance. Width and
+    standard error are the mean and deviation of log FWHM under likelihood × log-normal prior; a
+    prior of 25 % moves a width known to 2 % by 0.6 % of their distance. Where blinking makes up
+    less than 2 % of the variance, the prior alone is taken. A movie that does not identify the
+    width is measured once more with pixels weighted by their light, and the surer estimate is kept.
     """
     if stack.n_frames < MIN_BLOCKS * MIN_BLOCK_FRAMES or min(stack.grid.shape) < MIN_SIDE_PX:
         return _prior("it needs at least 16 frames of 12×12 pixels")
@@ -150,12 +157,15 @@ def estimate_psf(stack: ImageStack) -> PsfEstimate:
     plain = _measured(covariance, stack.grid)
     if plain.fit and (doubt := _noise_doubt(covariance, plain.fit)):
         return _prior(doubt)
+    halo = None if plain.doubt else estimate_halo(covariance)
+    if halo is not None and halo.stands_out:
+        plain = _measured(covariance, stack.grid, halo=halo)
     found = _combined(plain)
-    if found.identified:
-        return found
-    weighted = blinking_covariance(stack, signal_weight(stack))
-    other = _combined(_measured(weighted, stack.grid, WEIGHT_ERROR))
-    return min(found, other, key=lambda estimate: estimate.relative_error)
+    if not found.identified:
+        weighted = blinking_covariance(stack, signal_weight(stack))
+        other = _combined(_measured(weighted, stack.grid, WEIGHT_ERROR, halo))
+        found = min(found, other, key=lambda estimate: estimate.relative_error)
+    return found if found.origin == "prior" else replace(found, halo=halo)
 
 
 class _Measured(NamedTuple):
@@ -181,20 +191,25 @@ class _Measured(NamedTuple):
 
 
 def _measured(
-    covariance: BlinkingCovariance, grid: PixelGrid, weight_error: float = 0.0
+    covariance: BlinkingCovariance,
+    grid: PixelGrid,
+    weight_error: float = 0.0,
+    halo: HaloEstimate | None = None,
 ) -> _Measured:
     scale = FWHM_PER_SIGMA * grid.pixel_size_nm
-    near = Curve.of(covariance, _FIRST_REACH_PX)
+    tails = NO_TAILS if halo is None else halo.tails
+    near = Curve.of(covariance, _FIRST_REACH_PX, tails)
     first = fit_covariance(near)
-    rough_nm, _ = _posterior(near, scale, first.halo if first else 0.0)
+    rough_nm, _ = _posterior(near, scale, first.defocus if first else 0.0)
     rough_px = float(np.clip(rough_nm / scale, *SIGMA_RANGE_PX))
-    curve = Curve.of(covariance, REACH_SIGMA * rough_px)
-    found = alternative_fits(covariance, rough_px)
+    curve = Curve.of(covariance, REACH_SIGMA * rough_px, tails)
+    found = alternative_fits(covariance, rough_px, tails)
     if found is None:
         return _Measured(curve, scale, None, np.inf, "")
     fit = found[0]
     model = BORDER_ERROR / min(grid.shape) + MODEL_ERROR + weight_error
-    variance = variance_of(*found) / fit.sigma_px**2 + model**2
+    scatter = variance_of(*found) + (halo.core_variance if halo and halo.stands_out else 0.0)
+    variance = scatter / fit.sigma_px**2 + model**2
     doubt = _too_faint(covariance, fit) or _implausible(fit.sigma_px * scale, grid.pixel_size_nm)
     return _Measured(curve, scale, fit, variance, doubt)
 
@@ -205,13 +220,13 @@ def _combined(measured: _Measured) -> PsfEstimate:
     if doubt:
         return _prior(doubt)
     if fit is None:
-        halo, excess, reason = 0.0, 1.0, "neighbouring pixels do not blink together"
+        defocus, excess, reason = 0.0, 1.0, "neighbouring pixels do not blink together"
     else:
-        halo, error = fit.halo, float(np.sqrt(variance))
-        excess = max(1.0, variance / curve.log_variance(fit.sigma_px, halo))
+        defocus, error = fit.defocus, float(np.sqrt(variance))
+        excess = max(1.0, variance / curve.log_variance(fit.sigma_px, defocus))
         alone = f"its blinking alone gives {fit.sigma_px * scale:.0f} nm ± {100 * error:.0f} %"
         reason = alone if error > MAX_RELATIVE_ERROR else ""
-    fwhm_nm, log_sd = _posterior(curve, scale, halo, excess)
+    fwhm_nm, log_sd = _posterior(curve, scale, defocus, excess)
     if reason and log_sd > MOST_PRIOR * PRIOR_LOG_SD:
         return _prior(reason)
     return PsfEstimate(fwhm_nm, log_sd * fwhm_nm, "movie and prior" if reason else "movie", reason)
@@ -222,7 +237,7 @@ def _prior(reason: str) -> PsfEstimate:
 
 
 def _posterior(
-    curve: Curve, nm_per_sigma_px: float, halo: float = 0.0, excess: float = 1.0
+    curve: Curve, nm_per_sigma_px: float, defocus: float = 0.0, excess: float = 1.0
 ) -> tuple[float, float]:
     """FWHM, nm, at the mean of its logarithm, and the deviation of that.
 
@@ -231,17 +246,17 @@ def _posterior(
     curve : Curve
     nm_per_sigma_px : float
         FWHM of a PSF of σ = 1 pixel.
-    halo : float
+    defocus : float
     excess : float
         Variance of the width ÷ that by noise alone.
     """
-    best = _SIGMA_NODES_PX[np.argmin(curve.misfit(_SIGMA_NODES_PX, halo))]
+    best = _SIGMA_NODES_PX[np.argmin(curve.misfit(_SIGMA_NODES_PX, defocus))]
     near = np.clip(best * _FINE_NODES, *SIGMA_RANGE_PX)
     sigmas = np.unique(np.concatenate([_SIGMA_NODES_PX, near]))
     nodes, prior = np.log(sigmas * nm_per_sigma_px), np.log(PRIOR_FWHM_NM)
     beyond = _PRIOR_REACH * PRIOR_LOG_SD
     width = np.linspace(min(nodes[0], prior - beyond), max(nodes[-1], prior + beyond), _N_WIDTHS)
-    misfit = CubicSpline(nodes, curve.misfit(sigmas, halo))(np.clip(width, *nodes[[0, -1]]))
+    misfit = CubicSpline(nodes, curve.misfit(sigmas, defocus))(np.clip(width, *nodes[[0, -1]]))
     log_density = -0.5 * (misfit / excess + ((width - prior) / PRIOR_LOG_SD) ** 2)
     density = np.exp(log_density - log_density.max())
     density /= density.sum()
@@ -274,7 +289,7 @@ def _noise_doubt(covariance: BlinkingCovariance, fit: Fit) -> str:
     """
     dy, dx = np.mgrid[:3, -2:3]
     measured = covariance.blocks.mean(axis=0)[:3, covariance.reach + np.arange(-2, 3)]
-    model = covariance_model(dy.ravel(), dx.ravel(), fit.sigma_px, fit.halo) @ fit.linear
+    model = covariance_model(dy.ravel(), dx.ravel(), fit.sigma_px, fit.defocus) @ fit.linear
     noise = measured - model.reshape(dy.shape)
     taps = np.array([6.0, -4.0, 1.0]) / 6.0
     both_sides = np.where(dy > 0, 2.0, 1.0)

@@ -1,0 +1,130 @@
+"""The halo of a PSF in covariances and movies, and frames without it."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from dlbi.core.grid import PixelGrid
+from dlbi.core.images import ImageStack
+from dlbi.core.optics import Halo
+from dlbi.inference.measurement.covariance_fit import Tails, covariance_model
+from dlbi.inference.measurement.halo import HaloEstimate, bared, estimate_halo
+from dlbi.inference.measurement.pixel_covariance import BlinkingCovariance
+from dlbi.inference.measurement.psf import estimate_psf
+from dlbi.simulation.movie import simulate
+from dlbi.simulation.presets import meos32
+from dlbi.simulation.structures import draw
+
+PIXEL_NM = 160.0
+REACH, N_BLOCKS = 12, 12
+SIGMA_PX, TAILS = 1.1, Tails(0.3, 2.8)
+
+
+def covariance(noise, seed, *, tails=TAILS, offsets=0.0):
+    """Covariances of a 60×60 field whose blocks have independent noise at each offset."""
+    dy, dx = np.mgrid[: REACH + 1, -REACH : REACH + 1]
+    n_pairs = ((60.0 - dy) * (60 - np.abs(dx))).astype(float)
+    shape = covariance_model(dy.ravel(), dx.ravel(), SIGMA_PX, 0.0, tails)[:, 0].reshape(dy.shape)
+    shape = 7.0 * (shape + offsets * (1.0 + (dy == 0) - (dx == 0)))
+    scatter = np.random.default_rng(seed).normal(size=(N_BLOCKS, *dy.shape))
+    return BlinkingCovariance(shape + 7.0 * noise * np.sqrt(3600 / n_pairs) * scatter, n_pairs)
+
+
+@pytest.mark.parametrize("tails", [TAILS, Tails(0.1, 4.5), Tails(0.5, 2.0)])
+def test_a_clean_covariance_tells_its_halo(tails):
+    found = estimate_halo(covariance(1e-6, 0, tails=tails))
+    assert found.share == pytest.approx(tails.share, abs=1e-3)
+    assert found.sigma_px == pytest.approx(tails.sigma_px, rel=1e-2)
+    assert found.stands_out
+    assert found.tails == (found.share, found.sigma_px)
+
+
+def test_constant_row_and_column_are_no_halo():
+    plain, offset = (estimate_halo(covariance(1e-3, 0, offsets=c)) for c in (0.0, 0.2))
+    np.testing.assert_allclose(offset, plain, rtol=1e-3, atol=1e-4)
+
+
+def test_errors_are_the_scatter():
+    """60 covariances with fresh noise: within a third, of figures and of z."""
+    found = [estimate_halo(covariance(0.004, seed)) for seed in range(60)]
+    few = 2.2010 / 1.9600  # Student's 95 % limit of 11 degrees of freedom ÷ the normal one
+    shares = np.array([f.share for f in found])
+    assert np.mean([f.share_error for f in found]) / few == pytest.approx(shares.std(), rel=0.34)
+    assert shares.mean() == pytest.approx(TAILS.share, abs=0.03)
+
+
+def test_noise_alone_shows_no_halo():
+    found = [estimate_halo(covariance(0.01, seed, tails=Tails())) for seed in range(40)]
+    assert not any(f is not None and f.stands_out for f in found)
+    still = covariance(0.0, 0)
+    assert estimate_halo(still._replace(blocks=0.0 * still.blocks)) is None
+
+
+@pytest.mark.parametrize(
+    ("share", "z", "counts"), [(0.06, 4.1, True), (0.04, 9.0, False), (0.3, 3.9, False)]
+)
+def test_a_halo_counts_if_it_is_strong_and_sure(share, z, counts):
+    found = HaloEstimate(share, 0.01, 2.5, 0.1, z, 0.0)
+    assert found.halo(100.0) == (Halo(share, 250.0) if counts else Halo())
+    assert found.tails == (Tails(share, 2.5) if counts else Tails())
+
+
+@cache
+def filmed(share):
+    scope = meos32().microscope
+    scene = replace(meos32(), microscope=replace(scope, halo=Halo(share, 2.8 * PIXEL_NM)))
+    structure = draw("mesh", PixelGrid((480, 480), PIXEL_NM / 8), 5)
+    return simulate(structure, scene, rng=5).stack
+
+
+def test_a_movie_tells_its_halo_and_the_width_beside_it():
+    found = estimate_psf(filmed(0.35))
+    assert found.identified
+    assert found.halo.stands_out
+    assert abs(found.halo.share - 0.35) < 3 * found.halo.share_error
+    assert abs(found.halo.sigma_px - 2.8) < 3 * found.halo.sigma_error_px
+    assert found.fwhm_nm == pytest.approx(meos32().microscope.psf.fwhm_nm, rel=0.05)
+
+
+def test_a_movie_without_a_halo_keeps_its_width():
+    found = estimate_psf(filmed(0.0))
+    assert not found.halo.stands_out
+    assert found.fwhm_nm == pytest.approx(meos32().microscope.psf.fwhm_nm, rel=0.03)
+
+
+def test_smoothed_noise_is_no_halo():
+    """Neighbours that share noise look like a narrow PSF with a wide halo."""
+    frames = filmed(0.0).load()
+    smooth = frames + 0.6 * (np.roll(frames, 1, 1) + np.roll(frames, 1, 2))
+    assert estimate_psf(ImageStack(smooth, filmed(0.0).grid)).halo is None
+
+
+@pytest.fixture(scope="module")
+def light():
+    """Light without noise, as a PSF without a halo shows it, and the stack with the halo."""
+    halo = Halo(0.4, 2.5 * PIXEL_NM)
+    frames = np.random.default_rng(2).gamma(0.3, 100.0, (12, 70, 52)).astype(np.float32)
+    data = halo.around(frames, PIXEL_NM) + np.float32(20.0)
+    return halo, frames, ImageStack(data, PixelGrid((70, 52), PIXEL_NM))
+
+
+def test_bared_frames_fluctuate_like_light_without_the_halo(light):
+    halo, frames, stack = light
+    bare = bared(stack, stack.mean(), halo).load()
+    expected = 0.6 * (frames - frames.mean(axis=0))
+    np.testing.assert_allclose(bare - bare.mean(axis=0), expected, atol=2e-2)
+    np.testing.assert_allclose(bare.mean(axis=0), stack.mean(), rtol=1e-4)
+
+
+def test_a_window_of_bared_frames_is_that_of_the_whole(light):
+    halo, _, stack = light
+    bare = bared(stack, stack.mean(), halo)
+    window = bare.select(slice(1, 11, 3), roi=(30, 20, 9, 7)).load()
+    np.testing.assert_allclose(window, bare.load()[1:11:3, 20:27, 30:39], atol=5e-3)
+
+
+def test_frames_without_a_halo_stay_as_they_are(light):
+    _, _, stack = light
+    assert bared(stack, stack.mean(), Halo()) is stack

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -18,11 +19,21 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import dlbi
+from dlbi.core.optics import FWHM_PER_SIGMA, Halo
 from dlbi.core.photophysics import EMITTING, BlinkingChain
 from dlbi.core.rng import stream
 from dlbi.figures import Picture, panel
 from dlbi.forward import expected_image
 from dlbi.inference.hmm.chain import filter_reference, sample_reference
+from dlbi.inference.measurement.covariance_fit import (
+    Curve,
+    Tails,
+    emitter_covariance,
+    fit_covariance,
+)
+from dlbi.inference.measurement.halo import REACH_PX as HALO_REACH_PX
+from dlbi.inference.measurement.pixel_covariance import blinking_covariance
+from dlbi.inference.measurement.psf import estimate_psf
 from dlbi.learning.network import load_network
 from dlbi.learning.observation import CHANNELS
 from dlbi.learning.passes import run_passes
@@ -64,6 +75,34 @@ def forward_model(path: Path) -> None:
         Picture("Camera counts", counts, shown.grid),
     ]
     panel(pictures, path, dpi=DPI)
+
+
+def halo(path: Path) -> None:
+    """Covariance of blinking pixels by distance in a movie with a halo, and what fits it."""
+    plain = dlbi.presets.meos32()
+    wide = replace(plain, microscope=replace(plain.microscope, halo=Halo(0.4, 450.0)))
+    made = dlbi.simulate(dlbi.draw_structure("filaments", FIELD, 4), wide, n_frames=400, rng=7)
+    measured = blinking_covariance(made.stack)
+    curve = Curve.of(measured, HALO_REACH_PX)
+    found, alone = estimate_psf(made.stack), fit_covariance(curve, (0.0, 1e-6))
+    y = np.arange(1, 9)
+    nearest = curve.blocks.mean(axis=0) / curve.weight
+    column = np.array([nearest[(curve.dy == k) & (curve.dx == 0)][0] for k in y])
+    sigma = found.fwhm_nm / FWHM_PER_SIGMA / made.grid.pixel_size_nm
+    fits = {
+        "one Gaussian": (alone.sigma_px, Tails(), "tab:orange"),
+        "its core": (sigma, Tails(), "tab:green"),
+        "core and halo": (sigma, found.halo.tails, "tab:red"),
+    }
+    figure = Figure(figsize=(4.6, 2.8), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(y, column / column[0], "ko", label="movie")
+    for label, (width, tails, colour) in fits.items():
+        shape = emitter_covariance(y, np.zeros_like(y), width, tails)
+        axes.plot(y, shape / shape[0], color=colour, label=label)
+    axes.set(xlabel="distance / camera pixels", ylabel="covariance", ylim=(-0.02, 1.05))
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=DPI)
 
 
 def blinking(path: Path) -> None:
@@ -194,6 +233,7 @@ def _errors(sr: dlbi.Reconstruction) -> _Check:
 
 FIGURES = {
     "forward-model": forward_model,
+    "halo": halo,
     "blinking": blinking,
     "simulator": simulator,
     "network": network,

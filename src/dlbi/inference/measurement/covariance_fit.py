@@ -91,6 +91,21 @@ def emitter_covariance(
     return total / alone
 
 
+def light_covariance(
+    dy: NDArray[np.int64],
+    dx: NDArray[np.int64],
+    sigma_px: float,
+    defocus: float = 0.0,
+    tails: Tails = NO_TAILS,
+) -> NDArray[np.float64]:
+    """Covariance of emitters and, with the weight `defocus`, of others out of focus, (N,)."""
+    y, x = np.abs(dy), np.abs(dx)
+    shape = emitter_covariance(y, x, sigma_px, tails)
+    if defocus != 0.0:
+        shape += defocus * emitter_covariance(y, x, DEFOCUS_WIDTH * sigma_px)
+    return shape
+
+
 def covariance_model(
     dy: NDArray[np.int64],
     dx: NDArray[np.int64],
@@ -98,14 +113,9 @@ def covariance_model(
     defocus: float,
     tails: Tails = NO_TAILS,
 ) -> NDArray[np.float64]:
-    """Linear terms of the covariance at N offsets: light, constant, row, column; (N, 4).
-
-    The light is that of emitters and, with the weight `defocus`, of others out of focus.
-    """
-    y, x = np.abs(dy), np.abs(dx)
-    shape = emitter_covariance(y, x, sigma_px, tails)
-    shape = shape + defocus * emitter_covariance(y, x, DEFOCUS_WIDTH * sigma_px)
-    return np.stack([shape, np.ones(len(y)), y == 0, x == 0], axis=1)
+    """Linear terms of the covariance at N offsets: light, constant, row, column; (N, 4)."""
+    light = light_covariance(dy, dx, sigma_px, defocus, tails)
+    return np.stack([light, np.ones(len(dy)), dy == 0, dx == 0], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +129,8 @@ class Curve:
         Relative to the largest mean.
     scale : float
         That mean, counts².
+    basis : ndarray, (n, 3)
+        Orthonormal, of what constant, row and column can explain of weighted values.
     tails : Tails
         Halo that the PSF is known to have.
     """
@@ -128,6 +140,7 @@ class Curve:
     weight: NDArray[np.float64]
     blocks: NDArray[np.float64]
     scale: float
+    basis: NDArray[np.float64]
     tails: Tails = NO_TAILS
 
     @classmethod
@@ -140,7 +153,9 @@ class Curve:
         weight = np.sqrt(covariance.n_pairs[used] / covariance.n_pairs.max())
         blocks = covariance.blocks[:, used] * weight
         scale = float(np.abs(blocks.mean(axis=0)).max()) or 1.0
-        return cls(dy[used], dx[used], weight, blocks / scale, scale, tails)
+        dy, dx = dy[used], dx[used]
+        offsets = weight[:, None] * np.stack([np.ones(len(dy)), dy == 0, dx == 0], axis=1)
+        return cls(dy, dx, weight, blocks / scale, scale, np.linalg.qr(offsets)[0], tails)
 
     def design(self, sigma_px: float, defocus: float) -> NDArray[np.float64]:
         """Weighted terms of the model, (n, 4)."""
@@ -188,13 +203,15 @@ class Curve:
 
     def _shape(self, sigma_px: float, defocus: float) -> NDArray[np.float64]:
         """The light without what constant, row and column explain, (n,)."""
-        return self.without_offsets(self.design(sigma_px, defocus)[:, 0])
+        return self.without_offsets(self.light(sigma_px, defocus, self.tails))
+
+    def light(self, sigma_px: float, defocus: float, tails: Tails) -> NDArray[np.float64]:
+        """Weighted covariance of the light, whatever halo it has, (n,)."""
+        return self.weight * light_covariance(self.dy, self.dx, sigma_px, defocus, tails)
 
     def without_offsets(self, weighted: NDArray[np.float64]) -> NDArray[np.float64]:
         """Weighted values (…, n) without what constant, row and column explain of them."""
-        offsets = np.stack([np.ones(len(self.dy)), self.dy == 0, self.dx == 0], axis=1)
-        basis = np.linalg.qr(self.weight[:, None] * offsets)[0]
-        rest: NDArray[np.float64] = weighted - (weighted @ basis) @ basis.T
+        rest: NDArray[np.float64] = weighted - (weighted @ self.basis) @ self.basis.T
         return rest
 
     def start(self, defoci: NDArray[np.float64]) -> NDArray[np.float64] | None:

@@ -21,7 +21,6 @@ from dlbi.inference.measurement.covariance_fit import (
     SIGMA_RANGE_PX,
     Curve,
     Tails,
-    emitter_covariance,
     few_blocks,
 )
 from dlbi.inference.measurement.pixel_covariance import BlinkingCovariance
@@ -41,6 +40,7 @@ LEAST_SHARE, LEAST_Z = 0.05, 4.0
 REACH_SIGMA = 6.0
 """Distance, in σ of the halo, beyond which light no longer influences what is taken off."""
 
+_TINY = float(np.finfo(np.float64).tiny)
 _STARTS = np.array(list(product((0.6, 0.9, 1.3, 1.8), (0.1, 0.4), (2.0, 3.5))))
 """σ, share and relative width from which the fit may start."""
 
@@ -101,14 +101,11 @@ def estimate_halo(covariance: BlinkingCovariance) -> HaloEstimate | None:
         return None
 
     def light(p: F64) -> F64:
-        shape = emitter_covariance(
-            np.abs(curve.dy), np.abs(curve.dx), p[0], Tails(p[1], p[2] * p[0])
-        )
-        seen: F64 = curve.without_offsets(curve.weight * shape)
-        return seen
+        return curve.without_offsets(curve.light(p[0], 0.0, Tails(p[1], p[2] * p[0])))
 
     def misfit(p: F64) -> F64:
-        return _fitted(light(p), target) - target
+        left: F64 = _fitted(light(p), target) - target
+        return left
 
     def bare(p: F64) -> F64:
         return misfit(np.array([p[0], 0.0, 1.0]))
@@ -136,7 +133,7 @@ def estimate_halo(covariance: BlinkingCovariance) -> HaloEstimate | None:
         share_error=share_error,
         sigma_px=width * sigma,
         sigma_error_px=float(np.hypot(width_error * sigma, sigma_error * width)),
-        z=float((target @ beside) / np.sqrt(scale * ((rest @ beside) ** 2).sum())),
+        z=float((target @ beside) / np.sqrt(max(scale * ((rest @ beside) ** 2).sum(), _TINY))),
         core_variance=max(0.0, sigma_error**2 - float(errors(jacobian[:, :1], shape)[0]) ** 2),
     )
 

@@ -290,17 +290,6 @@ def test_the_learning_rate_of_two_cycles(make_config):
     assert rates[6:] == pytest.approx([0.5, 1.0, 1.0, 0.01])
 
 
-def test_a_cycle_may_have_a_rate_of_its_own(make_config):
-    optimisation = make_config(cycles=[6, 4], warmup_steps=2, learning_rate=1.0).optimisation
-    first, second = optimisation.cycles
-    slower = second.model_copy(update={"learning_rate": 0.3})
-    own = optimisation.model_copy(update={"cycles": (first, slower)})
-    for step in range(6):
-        assert learning_rate(own, step) == learning_rate(optimisation, step)
-    for step in range(6, 10):
-        assert learning_rate(own, step) == pytest.approx(0.3 * learning_rate(optimisation, step))
-
-
 def test_the_mean_forgets_the_start_of_a_cycle(make_config):
     optimisation = make_config(cycles=[20000, 5], average_decay=0.99).optimisation
     decays = [average_decay(optimisation, step) for step in (0, 8, 19999, 20000)]

@@ -44,21 +44,18 @@ class CycleConfig(_Settings):
     ----------
     steps : int
         Batches seen.
-    learning_rate : float, optional
-        Highest of this cycle, where it differs from that of the ``[optimisation]`` table.
     n_series, families, regimes : optional
         Where its series differ from those of the ``[data]`` table.
     """
 
     steps: PositiveInt
-    learning_rate: PositiveFloat | None = None
     n_series: PositiveInt | None = None
     families: Shares | None = None
     regimes: Shares | None = None
 
     def data(self, common: DataConfig) -> DataConfig:
         """The series of this cycle."""
-        own = self.model_dump(exclude={"steps", "learning_rate"}, exclude_none=True)
+        own = self.model_dump(exclude={"steps"}, exclude_none=True)
         return DataConfig.model_validate(common.model_dump() | own)
 
 

@@ -170,9 +170,8 @@ def learning_rate(optimisation: OptimisationConfig, step: int) -> float:
     ----------
     Loshchilov and Hutter 2017, arXiv:1608.03983.
     """
-    number, into, length = cycle_of(optimisation, step)
-    peak = optimisation.cycles[number].learning_rate or optimisation.learning_rate
-    warmup = optimisation.warmup_steps
+    peak, warmup = optimisation.learning_rate, optimisation.warmup_steps
+    _, into, length = cycle_of(optimisation, step)
     if into < warmup:
         return peak * (into + 1) / warmup
     way = (into - warmup) / max(length - 1 - warmup, 1)

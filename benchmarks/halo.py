@@ -3,9 +3,10 @@
     python benchmarks/halo.py [--scenes …] [--seed 95000] [--workers 2] [--out results.json]
 
 Movies of 60×60×200 (×8), each of nine structure families under five scenes, on none of which
-anything was tuned: the mEos3.2 camera with no halo, with 20 % and with 40 % of the light in one (spread by 2.8 camera
-pixels), random cameras, of which half have emitters that blink out of focus and none a halo, and
-the scenes of the training with a halo and a smearing register. Each is reconstructed three times:
+anything was tuned: the mEos3.2 camera with no halo, with 20 % and with 40 % of the light in one
+(spread by 2.8 camera pixels), random cameras, of which half have emitters that blink out of focus
+and none a halo, and random cameras with a halo and an EM register that smears charge. Each is
+reconstructed three times:
 
 - ignored: PSF measured as if there were no halo;
 - measured: what `reconstruct` does;

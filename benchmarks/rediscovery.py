@@ -95,7 +95,6 @@ def truths(movie: SimulatedMovie, scope: Scope) -> dict[str, float]:
     return {
         "psf_fwhm_nm": microscope.psf.fwhm_nm,
         "psf_halo": microscope.halo.share,
-        "psf_halo_sigma_nm": microscope.halo.sigma_nm,
         "gain": gain,
         "noise_variance": read + gain * (scope.level - device.offset_adu),
         "noise_correlation": 0.0,
@@ -124,6 +123,7 @@ def examine(seed: int, side: int, n_frames: int) -> dict[str, Any]:
     rows = {
         name: [truth[name], e.value, e.low, e.high, ORIGINS.index(e.origin)]
         for name, e in scope.estimates()
+        if name in truth
     }
     scenery = "random camera" if random_camera else "plain"
     return {"seed": seed, "kind": kind, "scene": scenery, "seconds": seconds, "rows": rows}

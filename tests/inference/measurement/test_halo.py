@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
@@ -99,6 +100,14 @@ def test_smoothed_noise_is_no_halo():
     frames = filmed(0.0).load()
     smooth = frames + 0.6 * (np.roll(frames, 1, 1) + np.roll(frames, 1, 2))
     assert estimate_psf(ImageStack(smooth, filmed(0.0).grid)).halo is None
+
+
+def test_noise_that_is_smoothed_a_little_is_no_core():
+    """It would be a PSF of half the width, and the true one its halo."""
+    frames = gaussian_filter(filmed(0.35).load(), (0.0, 0.5, 0.5))
+    found = estimate_psf(ImageStack(frames, filmed(0.35).grid))
+    assert found.halo is None
+    assert found.fwhm_nm > 0.9 * meos32().microscope.psf.fwhm_nm
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,7 @@ def test_a_given_psf_overrides_that_of_the_scope_alone(movie, scope):
         given_by(scope, movie.stack),
     )
     assert given.psf == GaussianPSF(333.0)
-    assert given.psf_record == {"fwhm_nm": 333.0, "origin": "given"}
+    assert given.psf_record is None
     assert calibrated.psf_record == {"fwhm_nm": 400.0, "origin": "scope"}
     assert (given.noise, given.blinking) == (calibrated.noise, calibrated.blinking)
 

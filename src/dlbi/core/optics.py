@@ -116,8 +116,8 @@ class Halo:
     Notes
     -----
     With the transfer function g = exp(−s²k²/2) of that Gaussian, light imaged without a halo is
-    multiplied by 1 − h + h g. The rest 1 − h ≤ |…| never vanishes, so a halo can be taken off
-    again. Images are continued by reflection at their borders.
+    multiplied by 1 − h + h g. That is at least 1 − h, so a halo can be taken off again. Images are
+    continued by reflection at their borders.
     """
 
     share: float = 0.0

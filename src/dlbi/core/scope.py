@@ -122,7 +122,7 @@ class Scope:
         Mean level without the blinking light; camera offset, haze and light that never blinks
         cannot be told apart.
     light : Estimate
-        Blinking light of a pixel, mean over field and movie.
+        Blinking light of a pixel without the halo, mean over field and movie.
     emitting_to_emitting, emitting_to_dark, dark_to_emitting, dark_to_dark, dark_to_bleached : Estimate
         Transition table P1 … P5 of a frame.
     memory : Estimate
@@ -130,7 +130,7 @@ class Scope:
     bleached_share : Estimate
         Fluorophores bleached at the end of the movie.
     flux : Estimate
-        Mean light of one fluorophore in an emitting frame.
+        Mean light of one fluorophore in an emitting frame, without the halo.
     light_cv : Estimate
         Its standard deviation ÷ mean.
     n_emitters : Estimate

@@ -150,21 +150,30 @@ class Optics(NamedTuple):
 
 
 def optics_of(
-    stack: ImageStack, psf: GaussianPSF | None = None, halo: Halo | None = None
+    stack: ImageStack,
+    psf: GaussianPSF | None = None,
+    halo: Halo | None = None,
+    record: dict[str, Any] | None = None,
 ) -> Optics:
     """PSF and halo as the movie shows them, but for what is given.
+
+    Parameters
+    ----------
+    stack : ImageStack
+    psf, halo : optional
+    record : dict, optional
+        Of a given PSF, if it comes from elsewhere than the user.
 
     Warns
     -----
     DlbiWarning
         If no PSF is given and the movie hardly shows it.
     """
-    if psf is not None and halo is not None:
-        return Optics(psf, halo, _given(psf))
-    found = estimate_psf(stack)
-    halo = halo_of(found, stack.grid) if halo is None else halo
+    if psf is None or halo is None:
+        found = estimate_psf(stack)
+        halo = halo_of(found, stack.grid) if halo is None else halo
     if psf is not None:
-        return Optics(psf, halo, _given(psf))
+        return Optics(psf, halo, record or {"fwhm_nm": psf.fwhm_nm, "origin": "given"})
     if found.relative_error > LARGE_PSF_ERROR:
         warnings.warn(f"{found}; give yours with --psf-fwhm", DlbiWarning, stacklevel=3)
     record = {
@@ -178,10 +187,6 @@ def optics_of(
 def halo_of(found: PsfEstimate, grid: PixelGrid) -> Halo:
     """The halo of a measured PSF; without light if the movie shows none."""
     return Halo() if found.halo is None else found.halo.halo(grid.pixel_size_nm)
-
-
-def _given(psf: GaussianPSF) -> dict[str, Any]:
-    return {"fwhm_nm": psf.fwhm_nm, "origin": "given"}
 
 
 def projection_of(stack: ImageStack, psf: GaussianPSF, upscaling: int) -> Projection:

@@ -185,8 +185,7 @@ def reconstruct_given(
         if method == "sofi":
             image = with_light_of(image, sofi2(stack, upscaling))
         return Reconstruction(image, fine, background=movie.background.haze, provenance=record)
-    psf, halo, record["psf"] = optics_of(stack, given.psf, given.halo)
-    record["psf"] = given.psf_record or record["psf"]
+    psf, halo, record["psf"] = optics_of(stack, given.psf, given.halo, given.psf_record)
     report = progress or _silent
     if method == "3b":
         image, std, emitters, done = sample_threeb(

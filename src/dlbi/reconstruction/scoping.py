@@ -30,7 +30,7 @@ class Given:
     ----------
     psf : GaussianPSF or None
     psf_record : dict or None
-        Its width and origin, for the provenance.
+        Its width and origin, for the provenance; None if the user gave it.
     halo : Halo or None
         Of the PSF.
     noise : NoiseModel or None
@@ -61,7 +61,7 @@ def given_by(scope: Scope | None, stack: ImageStack, psf: GaussianPSF | None = N
     given = Given() if scope is None else _given_by_scope(scope, stack)
     if psf is None:
         return given
-    return replace(given, psf=psf, psf_record={"fwhm_nm": psf.fwhm_nm, "origin": "given"})
+    return replace(given, psf=psf, psf_record=None)
 
 
 def _given_by_scope(scope: Scope, stack: ImageStack) -> Given:

@@ -163,8 +163,8 @@ def _measured_once(stack: ImageStack, given: Given, method: str) -> Given:
     given = replace(given, noise=noise, defects=defects)
     if method in UNBLURRED:
         return given
-    psf, halo, record = optics_of(stack, given.psf, given.halo)
-    return replace(given, psf=psf, psf_record=given.psf_record or record, halo=halo)
+    psf, halo, record = optics_of(stack, given.psf, given.halo, given.psf_record)
+    return replace(given, psf=psf, psf_record=record, halo=halo)
 
 
 def _each(

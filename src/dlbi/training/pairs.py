@@ -14,14 +14,13 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage
 from dlbi.core.optics import FwhmLaw, GaussianPSF
 from dlbi.core.rng import derived_seed, stream
-from dlbi.inference.measurement.psf import estimate_psf
 from dlbi.learning.observation import Observation
 from dlbi.learning.passes import normalised_frames
 from dlbi.reconstruction.measurement import (
     deconvolve,
-    halo_of,
     measure,
     observed,
+    optics_of,
     projection_of,
     without_halo,
 )
@@ -130,7 +129,7 @@ def make_pair(
     stack = movie.select(roi=(MARGIN_PX, MARGIN_PX, field_px, field_px))
     focal_nm = movie.scene.microscope.psf.fwhm_nm / experiment.defocus
     psf = GaussianPSF(focal_nm * (1 + experiment.psf_error))
-    measured = without_halo(measure(stack), halo_of(estimate_psf(stack), stack.grid))
+    measured = without_halo(measure(stack), optics_of(stack, psf).halo)
     projection = projection_of(stack, psf, UPSCALING)
     observation = observed(measured, deconvolve(measured, projection), projection)
     light = true_light(movie, experiment)

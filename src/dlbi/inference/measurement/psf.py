@@ -164,10 +164,7 @@ def estimate_psf(stack: ImageStack) -> PsfEstimate:
     halo = None if plain.doubt else estimate_halo(covariance)
     if halo is not None and halo.stands_out:
         beside = _measured(covariance, stack.grid, halo=halo)
-        if _narrow(beside.fit, plain.fit):
-            halo = None
-        else:
-            plain = beside
+        plain, halo = (beside, halo) if _credible(beside, plain) else (plain, None)
     found = _combined(plain)
     if not found.identified:
         weighted = blinking_covariance(stack, signal_weight(stack))
@@ -272,9 +269,11 @@ def _posterior(
     return float(np.exp(mean)), float(np.sqrt(density @ (width - mean) ** 2))
 
 
-def _narrow(core: Fit | None, plain: Fit | None) -> bool:
-    """Whether the core of a PSF is so narrow that it is noise and its halo the PSF."""
-    return bool(core and plain and core.sigma_px < LEAST_CORE * plain.sigma_px)
+def _credible(beside: _Measured, plain: _Measured) -> bool:
+    """Whether a PSF is found beside its halo, not noise with the PSF for a halo."""
+    if beside.doubt or beside.fit is None:
+        return False
+    return plain.fit is None or beside.fit.sigma_px >= LEAST_CORE * plain.fit.sigma_px
 
 
 def _too_faint(covariance: BlinkingCovariance, fit: Fit) -> str:

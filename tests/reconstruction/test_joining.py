@@ -35,6 +35,14 @@ def test_sampled_density_and_network_count_the_same_after_a_blur(images):
     np.testing.assert_allclose(found, with_light(expected, sampled.sum()), rtol=1e-3)
 
 
+@pytest.mark.parametrize(("per_fluorophore", "weight"), [(0.8, 0.4), (0.5, 0.25), (0.1, 0.25)])
+def test_emitters_that_stand_for_several_fluorophores_count_less(images, per_fluorophore, weight):
+    sampled, network, _ = images
+    expected = network * (blurred(sampled, 2.0) / blurred(network, 2.0)) ** weight
+    found = joined_with_network(sampled, network, per_fluorophore=per_fluorophore)
+    np.testing.assert_allclose(found, with_light(expected, sampled.sum()), rtol=1e-3)
+
+
 def test_the_network_alone_gets_three_tenths_of_its_correction_and_keeps_its_light(images):
     explaining, network, _ = images
     expected = network * (blurred(explaining, 2.0) / blurred(network, 2.0)) ** 0.3

@@ -13,6 +13,7 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF, Halo
 from dlbi.evaluation.image import score_truth
+from dlbi.inference.hmm import refinement
 from dlbi.inference.hmm.refinement import Schedule
 from dlbi.inference.threeb import ThreeBOptions
 from dlbi.inference.uncertainty import p_empty
@@ -176,6 +177,11 @@ def test_the_network_alone_is_its_prediction_in_counts(movie, compact):
     assert network.p_value[network.mean * 64 / scale > 0.05**2].max() < 0.05
     assert recorded["name"] == "stub"
     assert recorded["share_in_disagreement"] < 0.05
+
+
+def test_nearer_to_the_movie_the_networks_image_is_surer(movie, copying):
+    alone, nearer = (run(movie, "network", model=copying, guide_iterations=n).std for n in (0, 20))
+    np.testing.assert_allclose(nearer, 0.9 * alone, rtol=1e-5)
 
 
 def _scale(movie):
@@ -475,12 +481,14 @@ def test_a_hot_pixel_changes_its_surroundings_only(movie, method, copying):
 
 @pytest.mark.parametrize("method", ["bayes", "dlbi"])
 def test_the_sampled_density_joins_what_it_was_sampled_under(movie, copying, monkeypatch, method):
-    joined = []
+    joined, weighed = [], []
+    monkeypatch.setattr(refinement, "MAX_EMITTERS_PER_PX", 0.05)
 
     def spy(join):
-        def outer(sampled, *others):
+        def outer(sampled, *others, **how):
             joined.append((join.__name__, others))
-            return join(sampled, *others)
+            weighed.append(how)
+            return join(sampled, *others, **how)
 
         return outer
 
@@ -488,8 +496,11 @@ def test_the_sampled_density_joins_what_it_was_sampled_under(movie, copying, mon
         monkeypatch.setattr(pipeline, join.__name__, spy(join))
     monkeypatch.setattr(pipeline, "led_back", lambda image, *_, **__: 2 * image)
     rl = run(movie, "rl").mean
-    run(movie, method, model=copying)
+    record = run(movie, method, model=copying).provenance
     ((name, (given, *guide)),) = joined
+    per_fluorophore = record["emitters_per_fluorophore"]
+    assert per_fluorophore < 0.5
+    assert weighed == [{"per_fluorophore": per_fluorophore} if method == "dlbi" else {}]
     # Either the deconvolution from a flat start or a network that copies it, led back.
     np.testing.assert_allclose(given, 2 * rl if method == "dlbi" else rl, rtol=1e-3, atol=1e-4)
     assert name == ("joined_with_network" if method == "dlbi" else "joined_with_deconvolution")

@@ -90,6 +90,20 @@ def test_what_the_sampler_learnt_is_averaged_over_chains(sr, movie):
     ]
 
 
+def test_the_light_of_an_emitter_that_stands_for_several_is_not_that_of_a_fluorophore(sr, movie):
+    record = sr.provenance["reconstruction"]
+    (tile,) = record["tiles"]
+    chains = [chain | {"identifiable": False} for chain in tile["chains"]]
+    shared = record | {"tiles": [{"chains": chains}]}
+    told = [
+        {fact.label: fact.note for fact in learned_facts(r, sr, movie.stack)}
+        for r in (record, shared)
+    ]
+    assert [notes["Light of an emitting frame"] for notes in told] == [
+        "of one fluorophore", "of an emitter, which stands for several",
+    ]  # fmt: skip
+
+
 def test_a_halo_is_told_if_there_is_one(sr, movie):
     record = sr.provenance["reconstruction"] | {"halo": {"share": 0.44, "sigma_nm": 475.2}}
     assert values(learned_facts(record, sr, movie.stack))["Halo of the PSF"] == "44% of the light"

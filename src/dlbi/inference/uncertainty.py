@@ -28,6 +28,10 @@ OCCUPANCY_SHARE, TOLD_OCCUPANCY_SHARE = 0.50, 0.32
 """Share of scale × expected light that counts: 1 if each pixel were either empty or full. The
 second where a network tells what to expect, so that its disagreement counts as well."""
 
+NETWORK_SHARE = 0.9
+"""Share of the deviation that the network states which holds for its image once that has been
+brought nearer to the movie."""
+
 REACH_PX = 4.0
 """Distance over which light may in truth be distributed otherwise than a sampled image shows,
 fine pixels."""

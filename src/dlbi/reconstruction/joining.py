@@ -11,8 +11,9 @@ from dlbi.inference.fusion import product_of_experts, with_light_of
 BANDWIDTH_PX = 2.0
 """Fine pixels over which another image is compared with the network's."""
 
-SAMPLED_WEIGHT = 0.5
-"""Weight of the sampled density beside the network's image."""
+SAMPLED_WEIGHT, LEAST_SAMPLED_WEIGHT = 0.5, 0.25
+"""Weight of the sampled density beside the network's image if each emitter is a fluorophore, and
+if each stands for many: those tell less of where the fluorophores are."""
 
 AGREEMENT_WEIGHT = 0.3
 """Weight of the guided deconvolution beside the network's image where nothing is sampled."""
@@ -41,9 +42,20 @@ def nearer_to_movie(image: FloatImage, explaining: FloatImage) -> FloatImage:
     return with_light_of(image, joined)
 
 
-def joined_with_network(sampled: FloatImage, image: FloatImage) -> FloatImage:
-    """Sampled density and the network's image, (Y, X), counts."""
-    return product_of_experts(sampled, image, weight=SAMPLED_WEIGHT, bandwidth_px=BANDWIDTH_PX)
+def joined_with_network(
+    sampled: FloatImage, image: FloatImage, *, per_fluorophore: float = 1.0
+) -> FloatImage:
+    """Sampled density and the network's image.
+
+    Parameters
+    ----------
+    sampled, image : ndarray, (Y, X), counts
+    per_fluorophore : float
+        Emitters per fluorophore, at most 1. The weight of the sampled density is proportional to
+        it, down to the least one.
+    """
+    weight = max(SAMPLED_WEIGHT * per_fluorophore, LEAST_SAMPLED_WEIGHT)
+    return product_of_experts(sampled, image, weight=weight, bandwidth_px=BANDWIDTH_PX)
 
 
 def joined_with_deconvolution(

@@ -25,7 +25,7 @@ from dlbi.inference.classical import mean_image, sofi2
 from dlbi.inference.fusion import with_light_of
 from dlbi.inference.hmm.refinement import Schedule
 from dlbi.inference.measurement.significance import p_dark, shows_light
-from dlbi.inference.uncertainty import image_std, p_empty
+from dlbi.inference.uncertainty import NETWORK_SHARE, image_std, p_empty
 from dlbi.learning.confidence import false_discovery_tail
 from dlbi.learning.network import Network, load_network
 from dlbi.learning.prediction import Prediction
@@ -230,11 +230,12 @@ def reconstruct_given(
             )  # fmt: skip
             record["guide_iterations"] = options.guide_iterations
         if method == "network":
-            image = prior.mean
+            image, std = prior.mean, prior.std
             if options.guide_iterations > 0:
                 image = nearer_to_movie(image, without_margin(density, projection))
+                std = np.float32(NETWORK_SHARE) * std
             return Reconstruction(
-                image, fine, std=prior.std, p_value=prior.p_value,
+                image, fine, std=std, p_value=prior.p_value,
                 background=movie.background.haze, provenance=record,
             )  # fmt: skip
         if not prior.mean.any():
@@ -304,7 +305,7 @@ def _refined(
             prior.mean, movie, projection,
             n_workers=n_workers, progress=partial(report, "leading back"),
         )  # fmt: skip
-        image = joined_with_network(sampled.density, told)
+        image = joined_with_network(sampled.density, told, per_fluorophore=sampled.per_fluorophore)
         std = image_std(
             image, sampled.std, expected=prior.std, disagreement=sampled.density - prior.mean
         )

@@ -54,6 +54,8 @@ class Sampled:
     occupancy : ndarray, (Y·f, X·f)
         Probability of a fluorophore in the square of 5×5 fine pixels around each pixel.
     emitters : Emitters
+    per_fluorophore : float
+        Emitters per fluorophore, mean over tiles and chains; 1 if each stands for one.
     record : dict
         Diagnostics for the provenance.
     """
@@ -62,6 +64,7 @@ class Sampled:
     std: FloatImage
     occupancy: FloatImage
     emitters: Emitters
+    per_fluorophore: float
     record: dict[str, Any]
 
 
@@ -137,14 +140,17 @@ def sample(
     emitters = Emitters.concatenate(tables)
     bandwidth = density_bandwidth(emitters, fine.pixel_size_nm)
     density, std = (gaussian_filter(m, bandwidth, mode="nearest") for m in (density, std))
+    chains = [chain for tile in diagnostics for chain in tile["chains"]]
+    per_fluorophore = float(np.mean([c["emitters_per_fluorophore"] for c in chains] or [1.0]))
     record = {
         "bandwidth_px": bandwidth,
         "sampling": _stopping(diagnostics, schedule),
         "blinking_moments": moments._asdict(),
-        "emitters_identifiable": all(c["identifiable"] for t in diagnostics for c in t["chains"]),
+        "emitters_identifiable": all(c["identifiable"] for c in chains),
+        "emitters_per_fluorophore": per_fluorophore,
         "tiles": diagnostics,
     } | _agreement(diagnostics)
-    return Sampled(density, std, occupied, emitters, record)
+    return Sampled(density, std, occupied, emitters, per_fluorophore, record)
 
 
 def _stopping(tiles: list[dict[str, Any]], schedule: Schedule) -> dict[str, Any]:

@@ -109,11 +109,16 @@ def learned_facts(record: Record, sr: Reconstruction, stack: ImageStack) -> list
     """PSF, blinking and number of fluorophores, as far as the method learns them."""
     facts = _psf(record)
     chain = learned_chain(record)
+    singles = all(c.get("identifiable", True) for c in chains_of(record))
     if chain is not None:
         lit = float(chain.on_fraction(stack.n_frames).mean())
         flux = float(np.mean([c["flux"] for c in chains_of(record)]))
         facts += [
-            Fact("Light of an emitting frame", f"{number(flux)} counts", "of one fluorophore"),
+            Fact(
+                "Light of an emitting frame",
+                f"{number(flux)} counts",
+                "of one fluorophore" if singles else "of an emitter, which stands for several",
+            ),
             Fact("Time emitting", f"{lit:.0%}", "share of the frames, bleaching included"),
             Fact("Stays on", _frames(chain.emitting_to_dark), "on average"),
             Fact(
@@ -121,7 +126,6 @@ def learned_facts(record: Record, sr: Reconstruction, stack: ImageStack) -> list
             ),
         ]
     if sr.emitters is not None:
-        singles = all(c.get("identifiable", True) for c in chains_of(record))
         facts.append(
             Fact("Fluorophores", str(len(sr.emitters.x_nm)),
                  "in the table" if singles else "in the table; each stands for several")

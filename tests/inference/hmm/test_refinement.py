@@ -10,6 +10,7 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.photophysics import BlinkingChain
 from dlbi.inference.deconvolution import richardson_lucy
+from dlbi.inference.hmm import refinement
 from dlbi.inference.hmm.refinement import MarkovChain, Schedule
 from dlbi.inference.measurement.background import estimate_background
 from dlbi.inference.measurement.moments import blinking_moments
@@ -148,6 +149,23 @@ def test_learnt_parameters_are_near_the_truth(results):
         assert result.noise_scale == pytest.approx(1.0, abs=0.2)
         assert result.identifiable
         assert 100 < result.n_live[-1] < 450
+
+
+def test_emitters_that_stand_for_several_fluorophores_blink_like_them_together(
+    prepared, monkeypatch
+):
+    """Room for a third of the fluorophores: flux · (g − q), the second cumulant ÷ light, stays.
+
+    Emitters that blinked like one of them, with three times its flux, would have three times that.
+    """
+    monkeypatch.setattr(refinement, "MAX_EMITTERS_PER_PX", 80 / SIDE**2)
+    result = prepared.refine()
+    assert not result.identifiable
+    assert 0.15 < result.per_fluorophore < 0.5
+    steady = result.chain.steady_on_fraction
+    assert steady > 1.4 * CHAIN.steady_on_fraction
+    g = 1.0 + prepared.moments.light_cv**2
+    assert result.flux * (g - steady) == pytest.approx(prepared.moments.contrast, rel=0.3)
 
 
 def test_diagnostics_are_finite_plain_values(results):

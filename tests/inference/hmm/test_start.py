@@ -11,6 +11,7 @@ from dlbi.core.photophysics import BlinkingChain
 from dlbi.inference.hmm.start import (
     KnownBlinking,
     chain_with,
+    shared_chain,
     starting_chain,
     with_bleaching,
 )
@@ -30,6 +31,20 @@ def test_chain_with_another_on_fraction_keeps_the_rest(q, off, bleaching):
         assert found.steady_on_fraction == pytest.approx(q)
     else:
         assert found.dark_to_emitting == pytest.approx(0.95 - bleaching)
+
+
+@given(st.floats(0.01, 0.9), st.floats(0.05, 0.6), st.floats(0.01, 0.4), st.floats(0.0, 0.05))
+def test_shared_emitter_is_on_as_asked_and_forgets_like_one_fluorophore(q, off, on, bleaching):
+    chain = BlinkingChain(off, on, bleaching)
+    found = shared_chain(chain, q)
+    assert found.steady_on_fraction == pytest.approx(q)
+    assert found.emitting_to_dark + found.dark_to_emitting == pytest.approx(off + on)
+    assert found.dark_to_bleached == bleaching
+
+
+def test_shared_emitter_of_a_fast_fluorophore_is_still_a_chain():
+    found = shared_chain(BlinkingChain(0.9, 0.8, 0.05), 0.9)
+    assert found.table == pytest.approx((0.9, 0.1, 0.9, 0.05, 0.05))
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.005, 0.02])

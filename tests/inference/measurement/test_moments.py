@@ -52,6 +52,24 @@ def test_skewness_is_that_of_the_light_of_one_fluorophore(q, cv):
     assert skewness(q, cv) == pytest.approx(k3 * k1 / k2**2, rel=1e-6, abs=1e-9)
 
 
+@given(st.floats(0.01, 0.8), st.floats(0.0, 1.0), st.floats(0.1, 1e4), st.floats(1.0, 50.0))
+def test_an_emitter_that_stands_for_several_fluorophores_fluctuates_as_they_do(q, cv, flux, n):
+    """Their light and its variance add up: neither its flux nor its contrast is theirs times n."""
+    k1, k2, _ = light_cumulants(q, cv)
+    moments = BlinkingMoments(flux * k2 / k1, 0.0, np.inf, cv)
+    light = n * flux * k1
+    shared = moments.on_fraction_of(light)
+    assert q * (1 - 1e-9) <= shared <= 0.9
+    if shared < 0.9:
+        mean, variance, _ = light_cumulants(shared, cv)
+        unit = light / mean
+        assert unit**2 * variance == pytest.approx(n * flux**2 * k2, rel=1e-6)
+
+
+def test_an_emitter_is_on_most_of_the_time_where_nothing_blinks():
+    assert BlinkingMoments(-1.0, 0.0, np.inf, CV).on_fraction_of(10.0) == 0.9
+
+
 @given(fractions, st.floats(0.0, 1.0), st.floats(0.1, 1e4))
 def test_flux_follows_from_the_contrast_and_the_on_fraction(q, cv, flux):
     """Contrast is the second cumulant ÷ mean of the light a · B · L."""

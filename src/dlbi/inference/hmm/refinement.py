@@ -18,12 +18,12 @@ from dlbi.forward import Projection
 from dlbi.inference.hmm.maps import PosteriorMaps
 from dlbi.inference.hmm.resampling import resampled_density
 from dlbi.inference.hmm.sampler import Prior, Sampler
-from dlbi.inference.hmm.start import NOTHING_KNOWN, KnownBlinking, starting_chain
+from dlbi.inference.hmm.start import NOTHING_KNOWN, KnownBlinking, shared_chain, starting_chain
 from dlbi.inference.measurement.moments import BlinkingMoments
 
 MAX_EMITTERS_PER_PX = 2.2
 """Above this density single fluorophores are not identifiable; each emitter then stands for
-several (8000 in a field of 60×60 camera pixels)."""
+several (8000 in a field of 60×60 camera pixels) and emits as often as they do together."""
 
 UNIFORM_SHARE = 0.05
 """Share of the prior density spread evenly, so that the guide cannot forbid a place."""
@@ -89,8 +89,9 @@ class Refinement:
         Residual variance ÷ variance of the noise model; near 1 when the model explains the movie.
     n_live : list of int
         Number of emitters after each sweep.
-    identifiable : bool
-        False if each emitter stands for several fluorophores.
+    per_fluorophore : float
+        Emitters per fluorophore, at most 1: less if each emitter stands for several, 0 where
+        nothing blinks.
     """
 
     maps: PosteriorMaps
@@ -99,7 +100,12 @@ class Refinement:
     flux: float
     noise_scale: float
     n_live: list[int]
-    identifiable: bool
+    per_fluorophore: float
+
+    @property
+    def identifiable(self) -> bool:
+        """Whether each emitter stands for one fluorophore."""
+        return self.per_fluorophore == 1.0
 
     def diagnostics(self) -> dict[str, Any]:
         """What the sampler learnt, as plain values."""
@@ -109,6 +115,7 @@ class Refinement:
             "noise_scale": self.noise_scale,
             "n_live": self.n_live,
             "identifiable": self.identifiable,
+            "emitters_per_fluorophore": self.per_fluorophore,
         }
 
 
@@ -136,7 +143,8 @@ class MarkovChain:
     -----
     E-step: `Sampler.sweep`. M-step: transition table from the sampled paths (Eq. 11), noise scale,
     per-frame background. During burn-in the learnt on-fraction resets the number of expected
-    emitters: K = light / (flux · on-fraction), with the flux from the second cumulant.
+    emitters: K = light / (flux · on-fraction), with the flux from the second cumulant. Where there
+    are more fluorophores than emitters may be, the emitters start with the blinking of several.
     """
 
     def __init__(
@@ -159,14 +167,17 @@ class MarkovChain:
             float(guide.sum()), moments, MAX_EMITTERS_PER_PX * movie[0].size, known.flux
         )
         light = movie.sum(axis=(1, 2), dtype=np.float64)
-        self._start = starting_chain(moments, chain, light, known)
-        on_fraction = float(self._start.on_fraction(len(movie)).mean())
+        start = starting_chain(moments, chain, light, known)
+        self._per_fluorophore = self._scale.per_fluorophore(start, _mean_on(start, len(movie)))
+        self._start = self._scale.shared(start, _mean_on(start, len(movie)))
+        on_fraction = _mean_on(self._start, len(movie))
         self._sampler = Sampler(
             movie, np.float32(1.0) / noise_variance, projection=projection,
             prior=self._scale.prior(self._shape, self._start, on_fraction), beta=schedule.beta,
             seed=seed, start=resampled_density(guide) if schedule.start == "resampled" else None,
         )  # fmt: skip
         self._ramp = _temperatures(self._sampler, guide, projection, schedule)
+        self._learnt_per_fluorophore = 1.0
         self._matrices: list[NDArray[np.float64]] = []
         self._n_live: list[int] = []
         factor = self._sampler.factor
@@ -217,11 +228,11 @@ class MarkovChain:
             damping = np.sqrt(self._start.steady_on_fraction / max(learnt, 1e-3))
             on_fraction = sampler.on_fraction() * damping
             sampler.set_prior(self._scale.prior(self._shape, self._start, on_fraction), expand=True)
+            self._learnt_per_fluorophore = self._scale.per_fluorophore(self._start, on_fraction)
 
     def result(self) -> Refinement:
         """What the retained sweeps tell."""
         sampler, live = self._sampler, self._sampler.live
-        n_expected = float(sampler.prior.intensity.sum(dtype=np.float64))
         return Refinement(
             maps=self.maps,
             emitters=_table(sampler, self._projection),
@@ -229,7 +240,7 @@ class MarkovChain:
             flux=float(sampler.slots.flux[live].mean()) if live.size else 0.0,
             noise_scale=sampler.noise_scale,
             n_live=self._n_live,
-            identifiable=n_expected < 0.999 * self._scale.most,
+            per_fluorophore=min(self._per_fluorophore, self._learnt_per_fluorophore),
         )
 
 
@@ -242,12 +253,25 @@ class _Scale:
     most: float
     known_flux: float | None = None
 
+    def flux(self, chain: BlinkingChain) -> float:
+        return self.known_flux or self.moments.flux(chain.steady_on_fraction)
+
+    def per_fluorophore(self, chain: BlinkingChain, on_fraction: float) -> float:
+        """Emitters per fluorophore of that blinking, at most 1."""
+        return min(1.0, self.most * max(self.flux(chain), 0.0) * on_fraction / self.light)
+
+    def shared(self, chain: BlinkingChain, on_fraction: float) -> BlinkingChain:
+        """The chain of an emitter that stands for as many fluorophores of that blinking."""
+        if self.per_fluorophore(chain, on_fraction) == 1.0:
+            return chain
+        steady = chain.steady_on_fraction
+        light = self.light / self.most * steady / on_fraction
+        return shared_chain(chain, max(self.moments.on_fraction_of(light), steady))
+
     def prior(self, shape: FloatImage, chain: BlinkingChain, on_fraction: float) -> Prior:
-        flux = self.known_flux or self.moments.flux(chain.steady_on_fraction)
-        n = self.light / (flux * on_fraction) if flux > 0 else np.inf
-        if n > self.most:
-            n = self.most
-            flux = self.light / (n * on_fraction)
+        shared = self.per_fluorophore(chain, on_fraction) < 1.0
+        n = self.most if shared else self.light / (self.flux(chain) * on_fraction)
+        flux = self.light / (n * on_fraction)
         return Prior(
             intensity=shape * np.float32(n),
             flux_mean=flux,
@@ -255,6 +279,11 @@ class _Scale:
             light_cv=self.moments.light_cv,
             chain=chain,
         )
+
+
+def _mean_on(chain: BlinkingChain, n_frames: int) -> float:
+    """Mean share of the movie that a fluorophore emits."""
+    return float(chain.on_fraction(n_frames).mean())
 
 
 def _prior_shape(guide: FloatImage) -> FloatImage:

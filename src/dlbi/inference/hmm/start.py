@@ -82,6 +82,26 @@ def chain_with(on_fraction: float, chain: BlinkingChain) -> BlinkingChain:
     return BlinkingChain(off, min(on, 0.95 - chain.dark_to_bleached), chain.dark_to_bleached)
 
 
+def shared_chain(chain: BlinkingChain, on_fraction: float) -> BlinkingChain:
+    """The chain of an emitter that stands for several fluorophores of one kind.
+
+    Parameters
+    ----------
+    chain : BlinkingChain
+        Of one of them.
+    on_fraction : float
+        Steady on-fraction of the emitter (`BlinkingMoments.on_fraction_of`).
+
+    Notes
+    -----
+    The light of several independent fluorophores forgets as fast as that of one, so the sum of
+    E→D and D→E stays.
+    """
+    total = min(chain.emitting_to_dark + chain.dark_to_emitting, 1.0)
+    on = min(total * on_fraction, 1.0 - chain.dark_to_bleached)
+    return BlinkingChain(total * (1.0 - on_fraction), on, chain.dark_to_bleached)
+
+
 def with_bleaching(chain: BlinkingChain, light: NDArray[np.floating]) -> BlinkingChain:
     """The chain whose bleaching fits the decay of the movie's light best.
 

@@ -29,6 +29,8 @@ many emitters cost little, too few merge neighbours."""
 
 MODEL_SD = 0.2
 MIN_Q, MAX_Q = 0.003, 0.6
+MAX_SHARED_Q = 0.9
+"""Emitters that stand for many fluorophores are on most of the time, and still have to blink."""
 
 
 class BlinkingMoments(NamedTuple):
@@ -54,6 +56,22 @@ class BlinkingMoments(NamedTuple):
     def flux(self, on_fraction: float) -> float:
         """Flux of an emitting frame if fluorophores are on that share of the time, counts."""
         return self.contrast / (1.0 + self.light_cv**2 - on_fraction)
+
+    def on_fraction_of(self, light: float) -> float:
+        """On-fraction of emitters of that mean light which have the contrast of the movie.
+
+        Parameters
+        ----------
+        light : float, counts
+
+        Notes
+        -----
+        From a q = light and a (g − q) = contrast: g · light ÷ (contrast + light), at most 0.9.
+        Independent fluorophores that share an emitter add up to it: their second cumulants add,
+        and so does their light.
+        """
+        g = 1.0 + self.light_cv**2
+        return min(g * light / (max(self.contrast, 0.0) + light), MAX_SHARED_Q)
 
     def on_fraction(self, expected: float) -> float:
         """On-fraction q from the skewness and a log-normal prior around `expected`."""

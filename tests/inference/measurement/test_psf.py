@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import convolve1d, gaussian_filter
 
 from dlbi.core.errors import InputError
 from dlbi.core.grid import PixelGrid
@@ -161,6 +161,26 @@ def test_smoothed_frames_are_refused():
     estimate = estimate_psf(movie(gaussian_filter(frames.astype(float), (0, 1, 1))))
     assert estimate.origin == "prior"
     assert "unfiltered" in estimate.reason
+
+
+@pytest.mark.parametrize(
+    ("taps", "axes", "refused"),
+    [((0.2, 0.6, 0.2), (2,), False), ((0.25, 0.5, 0.25), (1, 2), True)],
+)
+def test_charge_smeared_along_rows_is_no_filter(taps, axes, refused):
+    """40 % of it in the two neighbours of the row, as in bad EMCCDs; or a binomial filter.
+
+    The first adds 0.4 to the variance of the PSF along rows, half of it on average over directions.
+    """
+    frames, truth = simulated("dense", "filaments", 0)
+    frames = frames + np.random.default_rng(0).normal(0.0, 2 * frames.std(), frames.shape)
+    for axis in axes:
+        frames = convolve1d(frames, taps, axis=axis)
+    estimate = estimate_psf(movie(frames))
+    assert ("unfiltered" in estimate.reason) == refused
+    if not refused:
+        wider = np.hypot(truth, FWHM_PER_SIGMA * np.sqrt(0.2))
+        assert abs(estimate.fwhm_nm / PIXEL_NM - wider) < 3 * estimate.standard_error_nm / PIXEL_NM
 
 
 def test_high_pass_frames_do_not_fit_and_are_less_sure():

@@ -297,12 +297,14 @@ def _noise_doubt(covariance: BlinkingCovariance, fit: Fit) -> str:
     """Why what remains at distance 0 is not the noise of raw frames; empty if it is.
 
     Second differences along y and x, scaled to keep the variance of white noise, leave next to
-    nothing of smoothed noise.
+    nothing of smoothed noise. What neighbours in a row share beyond those in a column does not
+    count: a register smears charge along rows only, a filter does it both ways.
     """
     dy, dx = np.mgrid[:3, -2:3]
     measured = covariance.blocks.mean(axis=0)[:3, covariance.reach + np.arange(-2, 3)]
     model = covariance_model(dy.ravel(), dx.ravel(), fit.sigma_px, fit.defocus) @ fit.linear
-    noise = measured - model.reshape(dy.shape)
+    smeared = np.maximum(measured[0] - measured[np.abs(dx[0]), 2], 0.0)
+    noise = measured - model.reshape(dy.shape) - np.where(dy == 0, smeared, 0.0)
     taps = np.array([6.0, -4.0, 1.0]) / 6.0
     both_sides = np.where(dy > 0, 2.0, 1.0)
     fine = float((both_sides * taps[dy] * taps[np.abs(dx)] * noise).sum())

@@ -118,7 +118,8 @@ def run_chains(
             if done == checkpoints[0] and on_preview is not None:
                 on_preview()
             if n_chains > 1:
-                agreement[done] = PosteriorMaps.agreement([chain.maps for chain in chains])
+                maps = [chain.maps for chain in chains]
+                agreement[done] = PosteriorMaps.agreement(maps, each=each)
                 retained = done - schedule.n_burn_in
                 if retained >= LEAST_RETAINED and agreement[done] >= schedule.enough:
                     break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,13 +111,23 @@ class PosteriorMaps:
         )
 
     @staticmethod
-    def agreement(chains: Sequence[PosteriorMaps]) -> float:
+    def agreement(
+        chains: Sequence[PosteriorMaps], *, each: Callable[..., Iterable[FloatImage]] = map
+    ) -> float:
         """Correlation of the mean densities of chains after a blur; the least of all pairs.
 
+        Parameters
+        ----------
+        chains : sequence of PosteriorMaps
+        each : callable
+            `map`, or that of an executor, whose threads then blur side by side.
+
+        Notes
+        -----
         If two chains of independent errors correlate by r, their mean correlates with the mean of
         infinitely many by about √((1 + r)/2): 0.995 for 0.98.
         """
-        blurred = [gaussian_filter(chain.mean(), AGREEMENT_SIGMA_PX).ravel() for chain in chains]
+        blurred = [image.ravel() for image in each(_coarse, chains)]
         centred = [image - image.mean(dtype=np.float64) for image in blurred]
         products = np.array([[np.vdot(a, b) for b in centred] for a in centred])
         norms = np.sqrt(np.diag(products))
@@ -156,6 +166,11 @@ class PosteriorMaps:
         mean = means.mean(axis=0)
         seen = (mean > mean.mean()) & (within > 0)
         return np.asarray(np.sqrt((n - 1) / n + between[seen] / within[seen]), np.float64)
+
+
+def _coarse(chain: PosteriorMaps) -> FloatImage:
+    """The mean density on the scale on which chains are compared."""
+    return gaussian_filter(chain.mean(), AGREEMENT_SIGMA_PX)
 
 
 def _share_empty(n_occupied: NDArray[np.integer], n_sweeps: int) -> FloatImage:

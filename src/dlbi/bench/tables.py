@@ -84,6 +84,11 @@ def grouped(
     return groups
 
 
+def preset_of(outcome: Outcome) -> str:
+    """Title of the scene that a simulated movie is of."""
+    return str(outcome.movie["preset"])
+
+
 def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation of the values that are there; NaN without any."""
     known = [v for v in values if not math.isnan(v)]

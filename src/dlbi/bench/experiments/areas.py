@@ -25,6 +25,7 @@ from dlbi.bench.tables import (
     MOVIE_COLUMNS,
     TRUTH_COLUMNS,
     grouped,
+    preset_of,
     summary_table,
     value_table,
 )
@@ -67,7 +68,7 @@ def tasks(plan: Plan) -> list[Task]:
 def report(outcomes: Sequence[Outcome]) -> str:
     """For each preset the scores of all methods, and the form of the paper's Table 1."""
     parts = []
-    for preset, group in grouped(outcomes, _preset).items():
+    for preset, group in grouped(outcomes, preset_of).items():
         single = grouped(group, _area)
         parts += [
             f"Preset {preset}, {len(single)} areas, against the truth:",
@@ -84,10 +85,6 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     """One area of each structure."""
     groups = grouped(o for o in outcomes if o.picture is not None).values()
     draw_blocks([images(group) for group in groups], path)
-
-
-def _preset(outcome: Outcome) -> str:
-    return str(outcome.movie["preset"])
 
 
 def _area(outcome: Outcome) -> str:

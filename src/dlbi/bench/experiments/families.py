@@ -15,6 +15,7 @@ from dlbi.bench.tables import (
     by_name,
     grouped,
     mean_and_sd,
+    preset_of,
     summary_table,
     value,
     value_table,
@@ -51,7 +52,7 @@ def tasks(plan: Plan) -> list[Task]:
 def report(outcomes: Sequence[Outcome]) -> str:
     """Scores over all movies and in each regime, and the correlation of each family."""
     parts = ["All movies:", summary_table(outcomes, TRUTH_COLUMNS)]
-    regimes = grouped(outcomes, _regime)
+    regimes = grouped(outcomes, preset_of)
     if len(regimes) > 1:
         for regime, group in regimes.items():
             parts += [f"{regime}:", summary_table(group, TRUTH_COLUMNS)]
@@ -70,10 +71,6 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
         for family, group in grouped(outcomes, _family).items()
     }
     draw_dots(rows, path, label="correlation with the true fluorophores after a blur of 2 px")
-
-
-def _regime(outcome: Outcome) -> str:
-    return str(outcome.movie["preset"])
 
 
 def _family(outcome: Outcome) -> str:

@@ -10,7 +10,16 @@ from dlbi.bench.contestants import BAYES, BICUBIC, DLBI, NETWORK, RICHARDSON_LUC
 from dlbi.bench.experiment import Experiment, Plan, Task, crossed
 from dlbi.bench.line_fields import line_field
 from dlbi.bench.pictures import draw_dots
-from dlbi.bench.tables import Column, by_name, grouped, markdown, mean_and_sd, value, value_table
+from dlbi.bench.tables import (
+    Column,
+    by_name,
+    grouped,
+    markdown,
+    mean_and_sd,
+    preset_of,
+    value,
+    value_table,
+)
 from dlbi.evaluation.line_spacing import resolved_spacing
 
 SPACINGS_NM = (60.0, 80.0, 100.0, 120.0, 140.0, 160.0, 190.0, 220.0, 260.0, 320.0)
@@ -33,7 +42,7 @@ def tasks(plan: Plan) -> list[Task]:
 def report(outcomes: Sequence[Outcome]) -> str:
     """Shares resolved at each spacing, and from which spacing on most groups are."""
     parts = []
-    for preset, group in grouped(outcomes, _preset).items():
+    for preset, group in grouped(outcomes, preset_of).items():
         by_spacing = grouped(group, lambda o: f"{_spacing_nm(o):g} nm")
         rows = [
             [name, *(_from(found, column) for column in (PAIRS, LADDERS))]
@@ -63,10 +72,6 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
 def _from(outcomes: Sequence[Outcome], column: Column) -> str:
     found = resolved_spacing({_spacing_nm(o): value(o, column.key) for o in outcomes})
     return "none" if found is None else f"{found:g} nm"
-
-
-def _preset(outcome: Outcome) -> str:
-    return str(outcome.movie["preset"])
 
 
 def _spacing_nm(outcome: Outcome) -> float:

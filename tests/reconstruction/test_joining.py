@@ -62,12 +62,15 @@ def test_without_a_network_the_sampled_density_outweighs_its_deconvolution(image
     np.testing.assert_allclose(found, with_light(expected, sampled.sum()), rtol=1e-3)
 
 
-def test_a_guide_of_the_user_counts_beside_its_deconvolution(images):
+@pytest.mark.parametrize(("per_fluorophore", "share"), [(1.0, 0.4), (0.7, 0.28), (0.1, 0.2)])
+def test_a_guide_of_the_user_counts_beside_its_deconvolution(images, per_fluorophore, share):
     sampled, explaining, guide = images
-    told = guide**0.4 * explaining.astype(np.float64) ** 0.6
+    told = guide**share * explaining.astype(np.float64) ** (1.0 - share)
     # The unit of a guide means nothing.
     told = with_light(told, explaining.sum())
     expected = told * (blurred(sampled, 4.0) / blurred(told, 4.0)) ** 0.5
     for unit in (1.0, 1000.0):
-        found = joined_with_deconvolution(sampled, explaining, np.float32(unit) * guide)
+        found = joined_with_deconvolution(
+            sampled, explaining, np.float32(unit) * guide, per_fluorophore=per_fluorophore
+        )
         np.testing.assert_allclose(found, with_light(expected, sampled.sum()), rtol=1e-3)

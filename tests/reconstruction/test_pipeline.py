@@ -500,7 +500,7 @@ def test_the_sampled_density_joins_what_it_was_sampled_under(movie, copying, mon
     ((name, (given, *guide)),) = joined
     per_fluorophore = record["emitters_per_fluorophore"]
     assert per_fluorophore < 0.5
-    assert weighed == [{"per_fluorophore": per_fluorophore} if method == "dlbi" else {}]
+    assert weighed == [{"per_fluorophore": per_fluorophore}]
     # Either the deconvolution from a flat start or a network that copies it, led back.
     np.testing.assert_allclose(given, 2 * rl if method == "dlbi" else rl, rtol=1e-3, atol=1e-4)
     assert name == ("joined_with_network" if method == "dlbi" else "joined_with_deconvolution")
@@ -510,9 +510,9 @@ def test_the_sampled_density_joins_what_it_was_sampled_under(movie, copying, mon
 def test_a_guide_of_the_user_joins_in_beside_its_deconvolution(movie, monkeypatch):
     joined = []
 
-    def join(sampled, explaining, guide):
+    def join(sampled, explaining, guide, **how):
         joined.append((explaining, guide))
-        return joined_with_deconvolution(sampled, explaining, guide)
+        return joined_with_deconvolution(sampled, explaining, guide, **how)
 
     monkeypatch.setattr(pipeline, "joined_with_deconvolution", join)
     guide = gaussian_filter(movie.density.density, 2.0) + np.float32(1e-3)

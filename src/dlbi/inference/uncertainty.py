@@ -24,7 +24,7 @@ SAMPLED_SHARE = 0.05
 DISAGREEMENT_SHARE = 0.40
 """Share of the squared difference of network and sampled density that counts."""
 
-OCCUPANCY_SHARE, TOLD_OCCUPANCY_SHARE = 0.50, 0.32
+OCCUPANCY_SHARE, TOLD_OCCUPANCY_SHARE = 0.45, 0.32
 """Share of scale × expected light that counts: 1 if each pixel were either empty or full. The
 second where a network tells what to expect, so that its disagreement counts as well."""
 
@@ -80,9 +80,9 @@ def image_std(
 
     Notes
     -----
-    √(0.05 s² + 0.4 d² + 0.32 S e) with the scale S of the structure; ½ S e without a network. The
-    last term is that of structure finer than the image: where pixels are either empty or as bright
-    as S, and S is reached with the probability e/S, the variance is S e (1 − e/S).
+    √(0.05 s² + 0.4 d² + 0.32 S e) with the scale S of the structure; 0.45 S e without a network.
+    The last term is that of structure finer than the image: where pixels are either empty or as
+    bright as S, and S is reached with the probability e/S, the variance is S e (1 − e/S).
     """
     share = TOLD_OCCUPANCY_SHARE
     if expected is None:

@@ -24,8 +24,9 @@ UNGUIDED_WEIGHT = 0.7
 GUIDED_BANDWIDTH_PX, GUIDED_WEIGHT = 4.0, 0.5
 """Width of the comparison and weight of the sampled density under a guide of the user."""
 
-GUIDE_SHARE = 0.4
-"""Share of that guide in its geometric mean with the deconvolution that starts from it."""
+GUIDE_SHARE, LEAST_GUIDE_SHARE = 0.4, 0.2
+"""Share of that guide in its geometric mean with the deconvolution that starts from it, if each
+emitter is a fluorophore, and if each stands for many: there the mean image tells more."""
 
 
 def nearer_to_movie(image: FloatImage, explaining: FloatImage) -> FloatImage:
@@ -54,12 +55,16 @@ def joined_with_network(
         Emitters per fluorophore, at most 1. The weight of the sampled density is proportional to
         it, down to the least one.
     """
-    weight = max(SAMPLED_WEIGHT * per_fluorophore, LEAST_SAMPLED_WEIGHT)
+    weight = _lowered(SAMPLED_WEIGHT, per_fluorophore, LEAST_SAMPLED_WEIGHT)
     return product_of_experts(sampled, image, weight=weight, bandwidth_px=BANDWIDTH_PX)
 
 
 def joined_with_deconvolution(
-    sampled: FloatImage, explaining: FloatImage, guide: FloatImage | None
+    sampled: FloatImage,
+    explaining: FloatImage,
+    guide: FloatImage | None,
+    *,
+    per_fluorophore: float = 1.0,
 ) -> FloatImage:
     """Sampled density without a network.
 
@@ -69,8 +74,16 @@ def joined_with_deconvolution(
         Sampled density, and the deconvolution that it was sampled under.
     guide : ndarray, (Y, X), or None
         Of the user, if the deconvolution started from one; it counts beside it.
+    per_fluorophore : float
+        Emitters per fluorophore, at most 1. The share of the guide is proportional to it, down to
+        the least one.
     """
     if guide is None:
         return product_of_experts(sampled, explaining, weight=UNGUIDED_WEIGHT)
-    told = product_of_experts(explaining, guide, weight=1.0 - GUIDE_SHARE)
+    share = _lowered(GUIDE_SHARE, per_fluorophore, LEAST_GUIDE_SHARE)
+    told = product_of_experts(explaining, guide, weight=1.0 - share)
     return product_of_experts(sampled, told, weight=GUIDED_WEIGHT, bandwidth_px=GUIDED_BANDWIDTH_PX)
+
+
+def _lowered(share: float, per_fluorophore: float, least: float) -> float:
+    return max(share * per_fluorophore, least)

@@ -297,8 +297,9 @@ def _refined(
     record |= sampled.record | {"schedule": asdict(schedule)}
     if prior is None:
         image = joined_with_deconvolution(
-            sampled.density, without_margin(density, projection), guide
-        )
+            sampled.density, without_margin(density, projection), guide,
+            per_fluorophore=sampled.per_fluorophore,
+        )  # fmt: skip
         std = image_std(image, sampled.std)
     else:
         told = led_back(

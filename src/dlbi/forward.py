@@ -121,17 +121,17 @@ class Projection:
         _expect(camera, self.camera)
         image = np.ascontiguousarray(camera)
         half = np.zeros((self.camera.shape[0], self.fine.shape[1]), np.float32)
-        out = np.zeros(self.fine.shape, np.float32)
+        out = np.empty(self.fine.shape, np.float32)
 
         def rows(start: int, stop: int) -> None:
             part = slice(start, stop)
             _columns_adjoint(self.columns.first, self.columns.values, image[part], half[part])
 
-        def columns(start: int, stop: int) -> None:
+        def fine_rows(start: int, stop: int) -> None:
             _rows_adjoint(self.rows.first, self.rows.values, half, out, start, stop)
 
         share(rows, self.camera.shape[0])
-        share(columns, self.fine.shape[1])
+        share(fine_rows, self.fine.shape[0])
         return out
 
 
@@ -156,13 +156,19 @@ def _rows_forward(first: NDArray[np.int64], values: F32, image: F32, out: F32) -
 def _rows_adjoint(
     first: NDArray[np.int64], values: F32, image: F32, out: F32, start: int, stop: int
 ) -> None:
+    """Rows `start` … `stop` − 1 of the transpose; `first` never falls from row to row."""
     n_band = values.shape[1]
-    for i in range(image.shape[0]):
-        for k in range(n_band):
-            v = values[i, k]
-            row = first[i] + k
-            for j in range(start, stop):
+    low = 0
+    for row in range(start, stop):
+        out[row, :] = 0.0
+        while low < image.shape[0] and first[low] + n_band <= row:
+            low += 1
+        i = low
+        while i < image.shape[0] and first[i] <= row:
+            v = values[i, row - first[i]]
+            for j in range(out.shape[1]):
                 out[row, j] += v * image[i, j]
+            i += 1
 
 
 @kernel

@@ -104,8 +104,10 @@ def richardson_lucy(
 
 
 def _update(x: FloatImage, factor: FloatImage, inverse: FloatImage, start: int, stop: int) -> None:
+    """x ← x ⊙ factor ⊙ inverse; the factor is used up."""
     part = slice(start, stop)
-    x[part] *= factor[part] * inverse[part]
+    factor[part] *= inverse[part]
+    x[part] *= factor[part]
 
 
 def _damping(misfit: FloatImage, variance: FloatImage) -> FloatImage:

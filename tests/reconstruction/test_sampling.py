@@ -9,6 +9,7 @@ from dlbi.core.errors import DlbiWarning
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
+from dlbi.inference.hmm import refinement
 from dlbi.inference.hmm.refinement import Schedule
 from dlbi.inference.measurement.background import Background
 from dlbi.reconstruction import sampling
@@ -102,6 +103,17 @@ def test_tiled_fields_join_without_seams(scene, whole, monkeypatch):
     y, x = tiled.emitters.y_nm, tiled.emitters.x_nm
     assert min(y.min(), x.min()) >= 0
     assert max(y.max(), x.max()) < 32 * 160
+
+
+def test_tiles_count_by_their_light_in_emitters_per_fluorophore(scene, monkeypatch):
+    """By number alone dim ones, where an emitter stands for fewer, would make it larger."""
+    monkeypatch.setattr(refinement, "MAX_EMITTERS_PER_PX", 0.02)
+    monkeypatch.setattr(sampling, "MAX_TILE_VOXELS", 24 * 24 * scene[0].stack.n_frames)
+    tiled = run(scene)
+    by_tile = [tile["chains"][0]["emitters_per_fluorophore"] for tile in tiled.record["tiles"]]
+    assert max(by_tile) < 1.0
+    assert min(by_tile) < tiled.per_fluorophore < np.mean(by_tile)
+    assert tiled.per_fluorophore == tiled.record["emitters_per_fluorophore"]
 
 
 def test_equal_tiles_are_sampled_independently(scene, monkeypatch):

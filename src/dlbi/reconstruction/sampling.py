@@ -55,7 +55,7 @@ class Sampled:
         Probability of a fluorophore in the square of 5×5 fine pixels around each pixel.
     emitters : Emitters
     per_fluorophore : float
-        Emitters per fluorophore, mean over tiles and chains; 1 if each stands for one.
+        Emitters per fluorophore in the whole field; 1 if each stands for one.
     record : dict
         Diagnostics for the provenance.
     """
@@ -108,7 +108,7 @@ def sample(
     max_px = MAX_TILE_VOXELS // (movie.stack.n_frames * schedule.n_chains)
     tiles = plan(camera.shape, max_px=max_px, halo_px=TILE_HALO_PX)
     variance = movie.variance_under(projection.psf)
-    tables, diagnostics = [], []
+    tables, diagnostics, lights = [], [], []
     for n, tile in enumerate(tiles):
         expected = guide[_fine_with_margin(tile.outer, f)]
         if not expected.any():  # a masked part of the field
@@ -137,11 +137,12 @@ def sample(
         outer = camera.crop_region(tile.outer).refine(f)
         tables.append(with_p_real(own, found, outer, identifiable=identifiable))
         diagnostics.append(result.diagnostics)
+        lights.append(float(expected.sum(dtype=np.float64)))
     emitters = Emitters.concatenate(tables)
     bandwidth = density_bandwidth(emitters, fine.pixel_size_nm)
     density, std = (gaussian_filter(m, bandwidth, mode="nearest") for m in (density, std))
     chains = [chain for tile in diagnostics for chain in tile["chains"]]
-    per_fluorophore = float(np.mean([c["emitters_per_fluorophore"] for c in chains] or [1.0]))
+    per_fluorophore = _per_fluorophore(diagnostics, lights)
     record = {
         "bandwidth_px": bandwidth,
         "sampling": _stopping(diagnostics, schedule),
@@ -151,6 +152,14 @@ def sample(
         "tiles": diagnostics,
     } | _agreement(diagnostics)
     return Sampled(density, std, occupied, emitters, per_fluorophore, record)
+
+
+def _per_fluorophore(tiles: list[dict[str, Any]], lights: list[float]) -> float:
+    """Emitters ÷ fluorophores of all tiles; a tile has as many fluorophores as it has light."""
+    if not tiles:
+        return 1.0
+    shares = [np.mean([c["emitters_per_fluorophore"] for c in tile["chains"]]) for tile in tiles]
+    return float(np.average(shares, weights=lights))
 
 
 def _stopping(tiles: list[dict[str, Any]], schedule: Schedule) -> dict[str, Any]:

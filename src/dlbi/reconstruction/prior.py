@@ -43,6 +43,12 @@ LEADING_STEPS = 10
 NOTHING = 1e-9
 """Share of the brightest pixel up to which a pixel is empty."""
 
+MISSED = 1.5
+"""Standard errors by which an image misses the movie where it is led back by half."""
+
+AROUND_SIGMA_PX = 1.0
+"""Camera pixels over which that is averaged."""
+
 DARK_SHARE = 0.03
 """Expected signal, relative to the signal level, at which an image is led back by half."""
 
@@ -182,7 +188,7 @@ def led_back(
     n_workers: int = 1,
     progress: Callable[[int, int], None],
 ) -> FloatImage:
-    """An image corrected where it draws light but does not explain the mean image.
+    """An image corrected where it draws light that does not explain the mean image.
 
     Parameters
     ----------
@@ -198,10 +204,13 @@ def led_back(
     -----
     Deconvolution of the mean, damped by its standard error with the blinking in it
     (`temporal_variance`): what noise or luck may have done stays, so no grain arises. With the
-    signal e that the image predicts, in units of the signal level, the correction counts with the
-    exponent e² ÷ (e² + 0.03²): what is left where the image is dark is background.
+    signal e that the image predicts, in units of the signal level, and the mean square z² of what
+    it misses around a pixel, in units of that standard error, the correction counts with the
+    exponent e² ÷ (e² + 0.03²) · z⁴ ÷ (z⁴ + 1.5⁴): what is left where the image is dark is background,
+    and where it explains the movie it knows the structure better than the light of one movie.
     """
-    variance = temporal_variance(movie.stack) / np.float32(movie.stack.n_frames)
+    blinking = temporal_variance(movie.stack) / np.float32(movie.stack.n_frames)
+    variance = np.maximum(blinking, movie.variance_of_mean)
     start = with_margin(image, projection)
     corrected = without_margin(
         deconvolve(
@@ -210,9 +219,12 @@ def led_back(
         ),
         projection,
     )  # fmt: skip
-    expected = projection.forward(start) / np.float32(signal_level(movie.signal))
-    lit = expected**2 / (expected**2 + np.float32(DARK_SHARE**2))
-    weight = zoom(lit, image.shape[0] // lit.shape[0], order=1, mode="nearest", grid_mode=True)
+    expected = projection.forward(start)
+    dark = np.float32((DARK_SHARE * signal_level(movie.signal)) ** 2)
+    lit = expected**2 / (expected**2 + dark)
+    z2 = gaussian_filter((movie.signal - expected) ** 2 / variance, AROUND_SIGMA_PX, mode="nearest")
+    share = lit * z2**2 / (z2**2 + np.float32(MISSED**4))
+    weight = zoom(share, image.shape[0] // share.shape[0], order=1, mode="nearest", grid_mode=True)
     drawn = image > NOTHING * image.max()
     ratio = np.divide(corrected, image, out=np.ones_like(image), where=drawn)
     return np.asarray(image * ratio**weight, np.float32)

@@ -10,8 +10,6 @@ from scipy.special import expit, logit
 from dlbi.core.emitters import Emitters
 from dlbi.core.grid import PixelGrid
 from dlbi.inference.uncertainty import (
-    ALONE_LOG_ODDS,
-    ALONE_SHARE,
     DISAGREEMENT_SHARE,
     OCCUPANCY_SHARE,
     REACH_PX,
@@ -98,19 +96,31 @@ def test_p_real_is_read_where_the_emitter_is():
     p_occupied[23, 30] = 0.6
     y, x = grid.to_nm(np.array([4.3, 4.8, 23.49]), np.array([8.6, 9.0, 30.49]))
     emitters = Emitters(x, y, p_real=np.ones(3))
-    several = with_p_real(emitters, p_occupied, grid, identifiable=False)
-    np.testing.assert_allclose(several.p_real, [0.9, 0.1, 0.6], rtol=1e-6)
-    alone = with_p_real(emitters, p_occupied, grid, identifiable=True)
-    expected = expit(ALONE_LOG_ODDS + ALONE_SHARE * logit(np.array([0.9, 0.1, 0.6])))
-    np.testing.assert_allclose(alone.p_real, expected, rtol=1e-5)
+    alone = with_p_real(emitters, p_occupied, grid, per_fluorophore=1.0)
+    occupied = logit(np.array([0.9, 0.1, 0.6]))
+    np.testing.assert_allclose(alone.p_real, expit(0.38 * occupied - 0.30), rtol=1e-5)
     np.testing.assert_array_equal(alone.x_nm, emitters.x_nm)
+
+
+def test_emitters_that_stand_for_several_pair_more_often():
+    grid = PixelGrid(SHAPE, 20.0)
+    emitter = Emitters(np.array([90.0]), np.array([90.0]), p_real=np.ones(1))
+    half = np.full(SHAPE, 0.5, np.float32)
+
+    def log_odds(per_fluorophore):
+        found = with_p_real(emitter, half, grid, per_fluorophore=per_fluorophore)
+        return float(logit(found.p_real.astype(float))[0])
+
+    assert log_odds(0.25) - log_odds(1.0) == pytest.approx(0.55 * np.log(4.0), rel=1e-5)
+    # Where nothing blinks, no number is believed.
+    assert log_odds(0.0) == log_odds(0.03)
 
 
 def test_no_emitters_are_no_problem():
     grid = PixelGrid(SHAPE, 20.0)
     none = Emitters(np.zeros(0), np.zeros(0), p_real=np.zeros(0))
     half = np.full(SHAPE, 0.5, np.float32)
-    assert len(with_p_real(none, half, grid, identifiable=True)) == 0
+    assert len(with_p_real(none, half, grid, per_fluorophore=1.0)) == 0
 
 
 def test_what_is_as_bright_as_the_typical_place_is_hardly_empty():

@@ -47,9 +47,13 @@ BRIGHTNESS_BLUR_PX, LEAST_BRIGHTNESS = 2.0, 0.01
 MATCH_RADIUS_PX = 2.5
 """Fine pixels within which an emitter and a true one count as the same."""
 
-ALONE_LOG_ODDS, ALONE_SHARE = -0.20, 0.36
+PAIRED_LOG_ODDS, PAIRED_SHARE, SHARED_SHARE = -0.30, 0.38, 0.55
 """Log odds that a sampled emitter has a true one of its own within that radius, at even odds of
-occupancy, and how they rise with the log odds of occupancy."""
+occupancy, and how they rise with the log odds of occupancy and with the logarithm of the
+fluorophores that it stands for."""
+
+LEAST_PER_FLUOROPHORE = 0.03
+"""Emitters per fluorophore below which their number tells no more."""
 
 
 def structure_scale(image: FloatImage) -> float:
@@ -133,7 +137,7 @@ def p_empty(image: FloatImage) -> FloatImage:
 
 
 def with_p_real(
-    emitters: Emitters, p_occupied: FloatImage, grid: PixelGrid, *, identifiable: bool
+    emitters: Emitters, p_occupied: FloatImage, grid: PixelGrid, *, per_fluorophore: float
 ) -> Emitters:
     """The emitters with the calibrated probability that each of them is a fluorophore.
 
@@ -144,22 +148,23 @@ def with_p_real(
         `occupancy` on the fine grid.
     grid : PixelGrid
         The fine grid.
-    identifiable : bool
-        False if each emitter stands for several fluorophores.
+    per_fluorophore : float
+        Emitters per fluorophore; less than 1 if each emitter stands for several.
 
     Notes
     -----
     `p_real` is the probability that the emitter can be paired one-to-one with a true fluorophore
     within `MATCH_RADIUS_PX`. P(F|R) at the last visit (Eq. 10) is conditional on all other
     emitters staying where they are and close to 1 for whatever is alive; the average over all
-    sweeps and chains is not. Emitters that stand for several have the occupancy itself: there is
-    always a true one left to pair them with.
+    sweeps and chains is not. What an emitter stands for counts besides: where there are more
+    fluorophores than emitters, one is left to pair with it more often. Log odds −0.30 + 0.38 ×
+    those of occupancy − 0.55 ln(emitters per fluorophore).
     """
     rows, columns = (
         np.clip(np.rint(p), 0, n - 1).astype(np.int64)
         for p, n in zip(grid.to_px(emitters.y_nm, emitters.x_nm), grid.shape, strict=True)
     )
-    p_real = p_occupied[rows, columns].astype(np.float64)
-    if identifiable:
-        p_real = expit(ALONE_LOG_ODDS + ALONE_SHARE * logit(p_real))
-    return replace(emitters, p_real=np.asarray(p_real, np.float32))
+    several = -np.log(max(per_fluorophore, LEAST_PER_FLUOROPHORE))
+    log_odds = PAIRED_SHARE * logit(p_occupied[rows, columns].astype(np.float64))
+    log_odds += PAIRED_LOG_ODDS + SHARED_SHARE * several
+    return replace(emitters, p_real=np.asarray(expit(log_odds), np.float32))

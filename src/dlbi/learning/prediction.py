@@ -129,7 +129,7 @@ def expected_density(
 
     Notes
     -----
-    a² + 2 P s² · a² ÷ (a² + s²). The mean of a squared normal variable is a² + s²: the square of
+    a² + 2 P² s² · a² ÷ (a² + s²). The mean of a squared normal variable is a² + s²: the square of
     an amplitude that is nearly certain falls short of nothing, that of a doubtful one of much. In
     dark pixels s² is the doubt whether there is anything at all, which P and a² ÷ (a² + s²) keep
     out of the image; the factor 2 was fitted on simulated movies, where errors have longer tails
@@ -137,7 +137,7 @@ def expected_density(
     """
     power = amplitude**2
     doubtful = variance * power / np.maximum(power + variance, _TINY)
-    return np.asarray(power + np.float32(TAIL_GAIN) * (1.0 - p_empty) * doubtful, np.float32)
+    return np.asarray(power + np.float32(TAIL_GAIN) * (1.0 - p_empty) ** 2 * doubtful, np.float32)
 
 
 def predict_frames(

@@ -206,8 +206,9 @@ def led_back(
     (`temporal_variance`): what noise or luck may have done stays, so no grain arises. With the
     signal e that the image predicts, in units of the signal level, and the mean square z² of what
     it misses around a pixel, in units of that standard error, the correction counts with the
-    exponent e² ÷ (e² + 0.03²) · z⁴ ÷ (z⁴ + 1.5⁴): what is left where the image is dark is background,
-    and where it explains the movie it knows the structure better than the light of one movie.
+    exponent e² ÷ (e² + 0.03²) · z⁴ ÷ (z⁴ + 1.5⁴): what is left where the image is dark is
+    background, and where it explains the movie it knows the structure better than the light of one
+    movie.
     """
     blinking = temporal_variance(movie.stack) / np.float32(movie.stack.n_frames)
     variance = np.maximum(blinking, movie.variance_of_mean)

@@ -125,7 +125,6 @@ def sample(
             on_preview=on_preview if n == len(tiles) - 1 else None,
         )  # fmt: skip
         found = occupancy(result.p_empty)
-        identifiable = all(c["identifiable"] for c in result.diagnostics["chains"])
         core, inner = scale(tile.core, f), scale(tile.inner, f)
         for whole, part in (
             (density, result.density),
@@ -135,7 +134,9 @@ def sample(
             whole[core] = part[inner]
         own = result.emitters.within(camera.crop_region(tile.core))
         outer = camera.crop_region(tile.outer).refine(f)
-        tables.append(with_p_real(own, found, outer, identifiable=identifiable))
+        tables.append(
+            with_p_real(own, found, outer, per_fluorophore=_of_chains(result.diagnostics))
+        )
         diagnostics.append(result.diagnostics)
         lights.append(float(expected.sum(dtype=np.float64)))
     emitters = Emitters.concatenate(tables)
@@ -158,8 +159,12 @@ def _per_fluorophore(tiles: list[dict[str, Any]], lights: list[float]) -> float:
     """Emitters ÷ fluorophores of all tiles; a tile has as many fluorophores as it has light."""
     if not tiles:
         return 1.0
-    shares = [np.mean([c["emitters_per_fluorophore"] for c in tile["chains"]]) for tile in tiles]
-    return float(np.average(shares, weights=lights))
+    return float(np.average([_of_chains(tile) for tile in tiles], weights=lights))
+
+
+def _of_chains(tile: dict[str, Any]) -> float:
+    """Emitters ÷ fluorophores of a tile."""
+    return float(np.mean([chain["emitters_per_fluorophore"] for chain in tile["chains"]]))
 
 
 def _stopping(tiles: list[dict[str, Any]], schedule: Schedule) -> dict[str, Any]:

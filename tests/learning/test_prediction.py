@@ -34,7 +34,7 @@ def test_density_is_the_square_of_the_amplitude_in_counts(compact, observation):
     found = predict(network, observation(scale=128.0), seed=1)
     # Amplitude 3 ± 1 after the correction, structure at even odds; a count is 128/64 of a square
     # amplitude.
-    np.testing.assert_allclose(found.mean, 2 * (9 + 2 * 0.5 * 9 / (9 + 1)), rtol=1e-5)
+    np.testing.assert_allclose(found.mean, 2 * (9 + 2 * 0.5**2 * 9 / (9 + 1)), rtol=1e-5)
     np.testing.assert_allclose(found.std, 2 * np.sqrt(2 + 4 * 9), rtol=1e-5)
     assert found.mean.dtype == found.std.dtype == found.p_value.dtype == np.float32
     assert found.mean.shape == found.std.shape == found.p_value.shape == (128, 144)
@@ -60,7 +60,7 @@ def test_doubt_adds_no_light_where_there_is_probably_none():
         np.float32(x) for x in ([0.0, 1.0, 1.0, 1.0], [4.0, 0.0, 4.0, 4.0], [0.0, 0.3, 1.0, 0.75])
     )
     found = expected_density(amplitude, variance, p_empty)
-    np.testing.assert_allclose(found, [0.0, 1.0, 1.0, 1.0 + 2 * 0.25 * 4 / 5], rtol=1e-6)
+    np.testing.assert_allclose(found, [0.0, 1.0, 1.0, 1.0 + 2 * 0.25**2 * 4 / 5], rtol=1e-6)
     assert found.dtype == np.float32
 
 

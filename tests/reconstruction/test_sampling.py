@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import logit
 
 from dlbi.core.errors import DlbiWarning
 from dlbi.core.grid import PixelGrid
@@ -12,6 +13,7 @@ from dlbi.core.optics import GaussianPSF
 from dlbi.inference.hmm import refinement
 from dlbi.inference.hmm.refinement import Schedule
 from dlbi.inference.measurement.background import Background
+from dlbi.inference.uncertainty import PAIRED_LOG_ODDS, PAIRED_SHARE, SHARED_SHARE
 from dlbi.reconstruction import sampling
 from dlbi.reconstruction.measurement import (
     MARGIN_PX,
@@ -114,6 +116,24 @@ def test_tiles_count_by_their_light_in_emitters_per_fluorophore(scene, monkeypat
     assert max(by_tile) < 1.0
     assert min(by_tile) < tiled.per_fluorophore < np.mean(by_tile)
     assert tiled.per_fluorophore == tiled.record["emitters_per_fluorophore"]
+
+
+def test_p_real_counts_what_the_emitters_of_a_tile_stand_for(scene, monkeypatch):
+    monkeypatch.setattr(refinement, "MAX_EMITTERS_PER_PX", 0.1)
+    monkeypatch.setattr(sampling, "MAX_TILE_VOXELS", 24 * 24 * scene[0].stack.n_frames)
+    tiled = run(scene)
+    by_tile = [tile["chains"][0]["emitters_per_fluorophore"] for tile in tiled.record["tiles"]]
+    grid = scene[2].camera.refine(8)
+    found = tiled.emitters
+    rows, columns = np.rint(grid.to_px(found.y_nm, found.x_nm)).astype(int).clip(0, 255)
+    occupied = logit(tiled.occupancy[rows, columns].astype(float))
+    several = np.exp(
+        (PAIRED_LOG_ODDS + PAIRED_SHARE * occupied - logit(found.p_real.astype(float)))
+        / SHARED_SHARE
+    )
+    nearest = np.abs(several[:, None] - by_tile).argmin(axis=1)
+    np.testing.assert_allclose(several, np.array(by_tile)[nearest], rtol=1e-3)
+    assert set(nearest) == set(range(len(by_tile)))
 
 
 def test_equal_tiles_are_sampled_independently(scene, monkeypatch):

@@ -24,7 +24,7 @@ from dlbi.learning.passes import (
 )
 
 TAIL_GAIN = 2.0
-"""Share of the variance of bright amplitudes that their expected density holds."""
+"""Variances of a bright amplitude that its expected density holds beyond its square."""
 
 _TINY = float(np.finfo(np.float32).tiny)
 

@@ -36,16 +36,13 @@ def movie() -> SimulatedMovie:
 
 @pytest.fixture(scope="session")
 def compact() -> Callable[..., Network]:
-    """A compact network whose amplitude is `picture(guide)`, structure wherever it draws.
+    """A compact network whose amplitude is `picture(guide)`, structure wherever it draws."""
 
-    It is so sure that its density is the square of that, if it states no larger `spread`.
-    """
-
-    def make(picture: Picture, spread: float = 1e-3, **metadata: Any) -> Network:
+    def make(picture: Picture, **metadata: Any) -> Network:
         def image(statistics: FloatImage, guide: FloatImage, mask: FloatImage) -> FloatImage:
             amplitude = picture(guide)
             logit = np.where(amplitude > 0.05, 4.0, -4.0)
-            return np.concatenate([amplitude, np.full_like(guide, np.log(spread)), logit], axis=1)
+            return np.concatenate([amplitude, np.full_like(guide, np.log(0.1)), logit], axis=1)
 
         settings: dict[str, Any] = {"channels": CHANNELS, "confidence": MEASURED}
         return _network(image, kind="compact", **settings | metadata)

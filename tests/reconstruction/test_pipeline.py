@@ -169,16 +169,14 @@ def test_the_network_alone_is_its_prediction_in_counts(movie, compact):
     network = run(movie, "network", model=doubling, guide_iterations=0)
     # Twice the amplitude is four times the light: it is the network's own, and stays so.
     np.testing.assert_allclose(network.mean, 4 * rl, rtol=1e-3, atol=1e-4)
-    scale = _scale(movie)
-    assert network.p_value[network.mean * 64 / scale > 0.05**2].max() < 0.05
     recorded = network.provenance["network"]
+    # The stub states an amplitude's deviation of 0.1; a count is `scale`/64 of a square amplitude.
+    scale = _scale(movie)
+    variance = 2 * 0.1**4 + 4 * (network.mean * 64 / scale) * 0.1**2
+    np.testing.assert_allclose(network.std, np.sqrt(variance) * scale / 64, rtol=1e-2)
+    assert network.p_value[network.mean * 64 / scale > 0.05**2].max() < 0.05
     assert recorded["name"] == "stub"
     assert recorded["share_in_disagreement"] < 0.05
-    # With an amplitude's deviation of 0.1; a count is `scale`/64 of a square amplitude.
-    doubtful = compact(lambda guide: 2 * guide, spread=0.1)
-    std = run(movie, "network", model=doubtful, guide_iterations=0).std
-    variance = 2 * 0.1**4 + 4 * (4 * rl * 64 / scale) * 0.1**2
-    np.testing.assert_allclose(std, np.sqrt(variance) * scale / 64, rtol=1e-2)
 
 
 def test_nearer_to_the_movie_the_networks_image_is_surer(movie, copying):

@@ -23,11 +23,6 @@ from dlbi.learning.passes import (
     run_passes,
 )
 
-TAIL_GAIN = 2.0
-"""Variances of a bright amplitude that its expected density holds beyond its square."""
-
-_TINY = float(np.finfo(np.float32).tiny)
-
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -86,10 +81,9 @@ def predict(
 
     Notes
     -----
-    With the mean amplitude a ≥ 0, its corrected standard deviation s and the probability P of
-    structure, the density is that of `expected_density`, times scale ÷ 64, with the standard
-    deviation √(2s⁴ + 4a²s²) · scale ÷ 64 of a squared normal variable, which does not vanish at
-    a = 0.
+    With the mean amplitude a ≥ 0 and its corrected standard deviation s, the density is
+    a² · scale ÷ 64 with the standard deviation √(2s⁴ + 4a²s²) · scale ÷ 64 of a squared normal
+    variable, which does not vanish at a = 0.
     """
     passes = run_passes(
         network, observation, seed=seed, n_passes=n_passes, n_workers=n_workers,
@@ -107,37 +101,11 @@ def predict(
     unit = np.float32(observation.scale / UPSCALING**2)
     amplitude = np.maximum(passes.amplitude, 0.0)
     variance = confidence.std(passes.spread) ** 2
-    p_empty = confidence.p_empty(passes.score)
     return Prediction(
-        unit * expected_density(amplitude, variance, p_empty),
+        unit * amplitude**2,
         unit * np.sqrt(2.0 * variance**2 + 4.0 * amplitude**2 * variance),
-        false_discovery_tail(p_empty),
+        false_discovery_tail(confidence.p_empty(passes.score)),
     )
-
-
-def expected_density(
-    amplitude: FloatImage, variance: FloatImage, p_empty: FloatImage
-) -> FloatImage:
-    """Mean of the density whose square root a network has estimated.
-
-    Parameters
-    ----------
-    amplitude, variance : ndarray, (Y, X)
-        Estimate a ≥ 0 and the variance s² of its error.
-    p_empty : ndarray, (Y, X)
-        Probability 1 − P that there is no structure.
-
-    Notes
-    -----
-    a² + 2 P² s² · a² ÷ (a² + s²). The mean of a squared normal variable is a² + s²: the square of
-    an amplitude that is nearly certain falls short of nothing, that of a doubtful one of much. In
-    dark pixels s² is the doubt whether there is anything at all, which P and a² ÷ (a² + s²) keep
-    out of the image; the factor 2 was fitted on simulated movies, where errors have longer tails
-    than a normal variable (docs/training.md).
-    """
-    power = amplitude**2
-    doubtful = variance * power / np.maximum(power + variance, _TINY)
-    return np.asarray(power + np.float32(TAIL_GAIN) * (1.0 - p_empty) ** 2 * doubtful, np.float32)
 
 
 def predict_frames(

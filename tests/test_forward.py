@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,6 @@ from dlbi.core.emitters import Emitters
 from dlbi.core.errors import ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.optics import GaussianPSF, integrated_profile
-from dlbi.core.sharing import shared_among
 from dlbi.forward import PROFILE_REACH_SIGMA, Projection, expected_image
 
 PSF = GaussianPSF(422.4)
@@ -78,15 +79,17 @@ def test_adjoint_is_the_transpose(height, width, factor, margin, fwhm_nm, seed):
     assert there == pytest.approx(back, rel=1e-5)
 
 
-@pytest.mark.parametrize("n_workers", [2, 3])
-def test_threads_that_share_a_projection_change_no_bit(n_workers):
+@pytest.mark.parametrize("cuts", [[0, 23], [0, 1, 2, 23], [0, 11, 22, 23]])
+def test_parts_of_a_projection_are_those_of_the_whole_bit_for_bit(cuts):
     camera = PixelGrid((23, 31), 160.0)
     projection = Projection(camera.pad(4).refine(8), camera, GaussianPSF(390.0))
-    rng = np.random.default_rng(8)
-    x = rng.random(projection.fine.shape, np.float32)
-    y = rng.random(camera.shape, np.float32)
-    with shared_among(n_workers) as share:
-        seen, spread = projection.forward(x, share), projection.adjoint(y, share)
+    x, y = random_image(projection.fine.shape, 8), random_image(camera.shape, 9)
+    rows = [slice(a, b) for a, b in pairwise(cuts)]
+    fine_rows = [slice(10 * r.start, 10 * r.stop) for r in rows[:-1]]
+    fine_rows.append(slice(10 * rows[-1].start, projection.fine.shape[0]))
+    seen = np.concatenate([projection.forward_rows(x, part) for part in rows])
+    half = np.concatenate([projection.spread_columns(y[part]) for part in rows])
+    spread = np.concatenate([projection.adjoint_rows(half, part) for part in fine_rows])
     np.testing.assert_array_equal(seen, projection.forward(x))
     np.testing.assert_array_equal(spread, projection.adjoint(y))
 

@@ -18,7 +18,6 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage
 from dlbi.core.kernels import F32, F64, fill_profile, kernel
 from dlbi.core.optics import GaussianPSF, integrated_profile
-from dlbi.core.sharing import Share, alone
 
 PROFILE_REACH_SIGMA = 4.0
 """Half width of a projected PSF in σ; 6e-5 of the light lies outside."""
@@ -101,37 +100,36 @@ class Projection:
         camera = self.camera.crop_region(region)
         return Projection(camera.pad(margin).refine(factor), camera, self.psf)
 
-    def forward(self, fine: FloatImage, share: Share = alone) -> FloatImage:
-        """Expected camera image of a fine image, (Y, X) float32; shared work changes no bit."""
-        _expect(fine, self.fine)
-        image = np.ascontiguousarray(fine)
-        half = np.empty((self.camera.shape[0], self.fine.shape[1]), np.float32)
-        out = np.empty(self.camera.shape, np.float32)
+    def forward(self, fine: FloatImage) -> FloatImage:
+        """Expected camera image of a fine image, (Y, X) float32."""
+        return self.forward_rows(fine, slice(0, self.camera.shape[0]))
 
-        def rows(start: int, stop: int) -> None:
-            part = slice(start, stop)
-            _rows_forward(self.rows.first[part], self.rows.values[part], image, half[part])
-            _columns_forward(self.columns.first, self.columns.values, half[part], out[part])
-
-        share(rows, self.camera.shape[0])
-        return out
-
-    def adjoint(self, camera: FloatImage, share: Share = alone) -> FloatImage:
+    def adjoint(self, camera: FloatImage) -> FloatImage:
         """Transpose of `forward`: a camera image spread back onto the fine grid."""
         _expect(camera, self.camera)
-        image = np.ascontiguousarray(camera)
-        half = np.zeros((self.camera.shape[0], self.fine.shape[1]), np.float32)
-        out = np.empty(self.fine.shape, np.float32)
+        return self.adjoint_rows(self.spread_columns(camera), slice(0, self.fine.shape[0]))
 
-        def rows(start: int, stop: int) -> None:
-            part = slice(start, stop)
-            _columns_adjoint(self.columns.first, self.columns.values, image[part], half[part])
+    def forward_rows(self, fine: FloatImage, rows: slice) -> FloatImage:
+        """Some rows of `forward`, bit for bit as in the whole."""
+        _expect(fine, self.fine)
+        first, values = self.rows.first[rows], self.rows.values[rows]
+        half = np.empty((len(first), self.fine.shape[1]), np.float32)
+        out = np.empty((len(first), self.camera.shape[1]), np.float32)
+        _rows_forward(first, values, np.ascontiguousarray(fine), half)
+        _columns_forward(self.columns.first, self.columns.values, half, out)
+        return out
 
-        def fine_rows(start: int, stop: int) -> None:
-            _rows_adjoint(self.rows.first, self.rows.values, half, out, start, stop)
+    def spread_columns(self, camera_rows: FloatImage) -> FloatImage:
+        """First half of `adjoint`: camera rows (n, X) with fine columns, (n, fine X)."""
+        half = np.zeros((len(camera_rows), self.fine.shape[1]), np.float32)
+        image = np.ascontiguousarray(camera_rows)
+        _columns_adjoint(self.columns.first, self.columns.values, image, half)
+        return half
 
-        share(rows, self.camera.shape[0])
-        share(fine_rows, self.fine.shape[0])
+    def adjoint_rows(self, half: FloatImage, rows: slice) -> FloatImage:
+        """Second half of `adjoint`: some fine rows from all camera rows with fine columns."""
+        out = np.empty((rows.stop - rows.start, self.fine.shape[1]), np.float32)
+        _rows_adjoint(self.rows.first, self.rows.values, half, rows.start, out)
         return out
 
 
@@ -140,34 +138,36 @@ def _expect(image: FloatImage, grid: PixelGrid) -> None:
         raise ShapeError(f"the projection maps images of shape {grid.shape}, got {image.shape}")
 
 
+# The inner loops run along views that begin at 0: where an index may be negative numba checks each
+# one, which keeps the loop from being vectorised.
+
+
 @kernel
 def _rows_forward(first: NDArray[np.int64], values: F32, image: F32, out: F32) -> None:
-    n_band = values.shape[1]
     for i in range(out.shape[0]):
-        out[i, :] = 0.0
-        for k in range(n_band):
-            v = values[i, k]
-            row = first[i] + k
-            for j in range(out.shape[1]):
-                out[i, j] += v * image[row, j]
+        total = out[i]
+        total[:] = np.float32(0.0)
+        for k in range(values.shape[1]):
+            v, row = values[i, k], image[first[i] + k]
+            for j in range(total.size):
+                total[j] += v * row[j]
 
 
 @kernel
-def _rows_adjoint(
-    first: NDArray[np.int64], values: F32, image: F32, out: F32, start: int, stop: int
-) -> None:
-    """Rows `start` … `stop` − 1 of the transpose; `first` never falls from row to row."""
+def _rows_adjoint(first: NDArray[np.int64], values: F32, image: F32, start: int, out: F32) -> None:
+    """Rows of the transpose, from `start` on; `first` never falls from row to row."""
     n_band = values.shape[1]
     low = 0
-    for row in range(start, stop):
-        out[row, :] = 0.0
-        while low < image.shape[0] and first[low] + n_band <= row:
+    for r in range(out.shape[0]):
+        total = out[r]
+        total[:] = np.float32(0.0)
+        while low < image.shape[0] and first[low] + n_band <= start + r:
             low += 1
         i = low
-        while i < image.shape[0] and first[i] <= row:
-            v = values[i, row - first[i]]
-            for j in range(out.shape[1]):
-                out[row, j] += v * image[i, j]
+        while i < image.shape[0] and first[i] <= start + r:
+            v, row = values[i, start + r - first[i]], image[i]
+            for j in range(total.size):
+                total[j] += v * row[j]
             i += 1
 
 
@@ -176,9 +176,10 @@ def _columns_forward(first: NDArray[np.int64], values: F32, image: F32, out: F32
     n_band = values.shape[1]
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
+            part, share = image[i, first[j] : first[j] + n_band], values[j]
             total = np.float32(0.0)
             for k in range(n_band):
-                total += values[j, k] * image[i, first[j] + k]
+                total += share[k] * part[k]
             out[i, j] = total
 
 
@@ -187,9 +188,9 @@ def _columns_adjoint(first: NDArray[np.int64], values: F32, image: F32, out: F32
     n_band = values.shape[1]
     for i in range(image.shape[0]):
         for j in range(image.shape[1]):
-            v = image[i, j]
+            part, share, v = out[i, first[j] : first[j] + n_band], values[j], image[i, j]
             for k in range(n_band):
-                out[i, first[j] + k] += values[j, k] * v
+                part[k] += share[k] * v
 
 
 def expected_image(

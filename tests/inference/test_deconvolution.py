@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 from dlbi.core.errors import InputError, ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.optics import GaussianPSF
+from dlbi.core.sharing import shared_among
 from dlbi.forward import Projection
+from dlbi.inference import deconvolution
 from dlbi.inference.deconvolution import (
+    BLOCK_PX,
     DAMPING_SIGMA,
     MARGIN_SENSITIVITY,
     START_FLOOR,
@@ -214,11 +217,28 @@ def test_damped_steps_bring_missing_light_back():
 
 
 @pytest.mark.parametrize("variance", [None, np.full(CAMERA.shape, 3.0, np.float32)])
-def test_any_number_of_workers_gives_the_same_bits(variance):
-    one, three = (
-        richardson_lucy(
+@pytest.mark.parametrize(("n_workers", "block_px"), [(3, BLOCK_PX), (1, 7 * WIDE.fine.shape[1])])
+def test_threads_and_blocks_change_no_bit(variance, n_workers, block_px, monkeypatch):
+    def run(n):
+        return richardson_lucy(
             random_mean(), NO_BACKGROUND, WIDE, n_iterations=5, variance=variance, n_workers=n
         )
-        for n in (1, 3)
-    )
-    np.testing.assert_array_equal(one, three)
+
+    alone = run(1)
+    monkeypatch.setattr(deconvolution, "SHARE_PX", 1)
+    monkeypatch.setattr(deconvolution, "BLOCK_PX", block_px)
+    np.testing.assert_array_equal(run(n_workers), alone)
+
+
+@pytest.mark.parametrize(("shares", "n_workers"), [(0.9, 1), (1.9, 1), (2.1, 2), (9, 4)])
+def test_small_fields_are_not_divided(shares, n_workers, monkeypatch):
+    asked = []
+
+    def seen(n):
+        asked.append(n)
+        return shared_among(n)
+
+    monkeypatch.setattr(deconvolution, "SHARE_PX", int(np.prod(WIDE.fine.shape) / shares))
+    monkeypatch.setattr(deconvolution, "shared_among", seen)
+    richardson_lucy(random_mean(), NO_BACKGROUND, WIDE, n_iterations=1, n_workers=4)
+    assert asked == [n_workers]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,14 +20,20 @@ def alone(work: Callable[[int, int], None], n: int) -> None:
 
 @contextmanager
 def shared_among(n_workers: int) -> Iterator[Share]:
-    """Threads for work that releases the GIL, each with an equal part of the range."""
+    """Threads for work that releases the GIL, each with an equal part of the range.
+
+    The calling thread takes the first part itself.
+    """
     if n_workers == 1:
         yield alone
         return
-    with ThreadPoolExecutor(n_workers) as pool:
+    with ThreadPoolExecutor(n_workers - 1) as pool:
 
         def share(work: Callable[[int, int], None], n: int) -> None:
             ends = np.linspace(0, n, n_workers + 1).astype(int).tolist()
-            list(pool.map(work, ends[:-1], ends[1:]))
+            others = [pool.submit(work, *part) for part in pairwise(ends[1:])]
+            work(0, ends[1])
+            for other in others:
+                other.result()
 
         yield share

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -14,6 +13,12 @@ from dlbi.forward import Projection
 
 START_FLOOR = 1e-3
 """Share of the mean level added to a guide, so that light may appear where it is zero."""
+
+BLOCK_PX = 100_000
+"""Fine pixels that are updated at once, so that they stay in the cache meanwhile."""
+
+SHARE_PX = 300_000
+"""Fine pixels of a step that keep one thread busy long enough."""
 
 _TINY = float(np.finfo(np.float32).tiny)
 
@@ -91,23 +96,36 @@ def richardson_lucy(
     inverse = np.where(visible, 1.0 / np.maximum(sensitivity, MARGIN_SENSITIVITY), 0.0)
     inverse = inverse.astype(np.float32)
     floor = np.float32(max(total / signal.size * 1e-6, _TINY))
-    with shared_among(n_workers) as share:
+    half = np.empty((signal.shape[0], x.shape[1]), np.float32)
+    n_rows = max(BLOCK_PX // x.shape[1], 1)
+
+    def compare(start: int, stop: int) -> None:
+        rows = slice(start, stop)
+        expected = np.maximum(projection.forward_rows(x, rows), floor)
+        ratio = signal[rows] / expected
+        if variance is not None:
+            ratio = 1.0 + _damping(signal[rows] - expected, variance[rows]) * (ratio - 1.0)
+        half[rows] = projection.spread_columns(ratio)
+
+    def update(start: int, stop: int) -> None:
+        for first in range(start, stop, n_rows):
+            rows = slice(first, min(first + n_rows, stop))
+            factor = projection.adjoint_rows(half, rows)
+            factor *= inverse[rows]
+            x[rows] *= factor
+
+    with shared_among(_useful(n_workers, x.size)) as share:
         for done in range(n_iterations):
-            expected = np.maximum(projection.forward(x, share), floor)
-            ratio = signal / expected
-            if variance is not None:
-                ratio = 1.0 + _damping(signal - expected, variance) * (ratio - 1.0)
-            share(partial(_update, x, projection.adjoint(ratio, share), inverse), len(x))
+            share(compare, len(signal))
+            share(update, len(x))
             if progress is not None:
                 progress(done + 1, n_iterations)
     return x
 
 
-def _update(x: FloatImage, factor: FloatImage, inverse: FloatImage, start: int, stop: int) -> None:
-    """x ← x ⊙ factor ⊙ inverse; the factor is used up."""
-    part = slice(start, stop)
-    factor[part] *= inverse[part]
-    x[part] *= factor[part]
+def _useful(n_workers: int, n_fine: int) -> int:
+    """Threads that are worth starting: below `SHARE_PX` each, they wait longer than they work."""
+    return max(min(n_workers, n_fine // SHARE_PX), 1)
 
 
 def _damping(misfit: FloatImage, variance: FloatImage) -> FloatImage:

@@ -19,10 +19,10 @@ from dlbi.io.images import save_image
 EXPECTED = {
     "__version__", "DlbiError", "DlbiWarning", "Emitters", "Estimate", "GaussianPSF", "ImageStack",
     "PixelGrid", "Reconstruction", "Reconstructor", "Scope", "StructureImage", "calibrate",
-    "draw_structure", "evaluate", "find_artefacts", "load_emitters", "load_network",
-    "load_reconstruction", "load_scope", "load_stack", "load_structure", "presets", "reconstruct",
-    "reconstruct_windows", "reconstructor", "resolution_map", "save", "save_report",
-    "score_halves", "simulate", "squirrel",
+    "correct_drift", "draw_structure", "evaluate", "find_artefacts", "load_emitters",
+    "load_network", "load_reconstruction", "load_scope", "load_stack", "load_structure",
+    "presets", "reconstruct", "reconstruct_windows", "reconstructor", "resolution_map", "save",
+    "save_report", "score_halves", "simulate", "squirrel",
 }  # fmt: skip
 
 

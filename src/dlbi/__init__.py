@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dlbi.io.tables import load_emitters as load_emitters
     from dlbi.learning.network import load_network as load_network
     from dlbi.reconstruction import calibrate as calibrate
+    from dlbi.reconstruction import correct_drift as correct_drift
     from dlbi.reconstruction import reconstruct as reconstruct
     from dlbi.reconstruction import reconstruct_windows as reconstruct_windows
     from dlbi.reconstruction import reconstructor as reconstructor
@@ -58,6 +59,7 @@ _HOMES = {
     "Scope": "dlbi.core.scope:Scope",
     "StructureImage": "dlbi.core.images:StructureImage",
     "calibrate": "dlbi.reconstruction:calibrate",
+    "correct_drift": "dlbi.reconstruction:correct_drift",
     "draw_structure": "dlbi.simulation.structures:draw",
     "evaluate": "dlbi.evaluation.image:score_truth",
     "find_artefacts": "dlbi.artefacts:find_artefacts",

@@ -11,7 +11,7 @@ from dlbi.artefacts import Severity, find_artefacts
 from dlbi.core.errors import DlbiWarning
 from dlbi.core.images import Reconstruction
 from dlbi.core.optics import GaussianPSF
-from dlbi.reconstruction import reconstruct
+from dlbi.reconstruction import correct_drift, reconstruct
 
 MOVIE_CHECKS = ["light", "pixels", "saturation", "drift", "background", "edge"]
 
@@ -39,6 +39,24 @@ def test_every_fault_is_found_in_company(film):
     sr = reconstruct(ill, method="rl", upscaling=2, psf=GaussianPSF(250.0))
     warned = [f.name for f in find_artefacts(sr, ill) if f.severity is Severity.WARNING]
     assert warned == ["saturation", "drift", "background", "PSF"]
+
+
+def test_pixels_and_saturation_are_judged_on_the_frames_as_taken(film):
+    taken = film(drift_nm=(300.0, 200.0))
+    frames = taken.load()
+    frames = np.minimum(frames, np.quantile(frames, 0.995, method="lower"))
+    frames[:, 9, 12] = 40 * frames.max()
+    taken = replace(taken, data=frames)
+    with pytest.warns(DlbiWarning, match="1 camera pixel stands alone"):
+        still = correct_drift(taken).stack
+
+    def severities(**options):
+        found = find_artefacts(image_of(still), still, **options)
+        return {f.name: f.severity for f in found if f.name in ("pixels", "saturation", "drift")}
+
+    fine, note, warning = Severity.FINE, Severity.NOTE, Severity.WARNING
+    assert severities() == {"pixels": fine, "saturation": fine, "drift": fine}
+    assert severities(taken=taken) == {"pixels": note, "saturation": warning, "drift": fine}
 
 
 def test_without_light_nothing_else_is_judged(noise):

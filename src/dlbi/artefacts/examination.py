@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dlbi.artefacts.finding import Finding, Severity
 from dlbi.artefacts.movie import (
     check_background,
@@ -17,7 +19,7 @@ from dlbi.core.images import ImageStack, Reconstruction
 from dlbi.core.optics import GaussianPSF
 from dlbi.evaluation.drift import estimate_drift
 from dlbi.evaluation.saturation import find_saturation
-from dlbi.inference.measurement.defects import Pixels
+from dlbi.inference.measurement.defects import Pixels, without_defects
 from dlbi.inference.measurement.noise import NoiseModel
 from dlbi.inference.measurement.psf import PRIOR_FWHM_NM, estimate_psf
 from dlbi.reconstruction.measurement import LARGE_PSF_ERROR, Movie, measure
@@ -29,7 +31,11 @@ ORDER = (
 
 
 def find_artefacts(
-    sr: Reconstruction, movie: ImageStack, *, measured: Movie | None = None
+    sr: Reconstruction,
+    movie: ImageStack,
+    *,
+    measured: Movie | None = None,
+    taken: ImageStack | None = None,
 ) -> list[Finding]:
     """Look for the known causes of artefacts.
 
@@ -42,6 +48,9 @@ def find_artefacts(
         The frames it was made from.
     measured : Movie, optional
         What `measure_behind` found, if it is known already.
+    taken : ImageStack, optional
+        The frames as the camera took them, if those of `movie` have been moved: they tell of its
+        pixels and of saturation.
 
     Returns
     -------
@@ -53,9 +62,10 @@ def find_artefacts(
     width = psf_of_record(record) or GaussianPSF(PRIOR_FWHM_NM)
     light = check_light(known, width, told="largest_light_z" in record)
     movie = known.stack
+    camera, defects = (movie, known.defects) if taken is None else without_defects(taken)
     found = [
-        light, check_pixels(known, told="defective_pixels" in record),
-        check_saturation(find_saturation(movie)), *check_record(record),
+        light, check_pixels(replace(known, defects=defects), told="defective_pixels" in record),
+        check_saturation(find_saturation(camera)), *check_record(record),
     ]  # fmt: skip
     if light.severity is Severity.FINE:
         drift = estimate_drift(movie)

@@ -159,7 +159,7 @@ def check_drift(drift: Drift | None, pixel_size_nm: float) -> Finding:
             Severity.WARNING,
             f"the sample moved by {moved} (x {x:+.0f}, y {y:+.0f} nm), which blurs or doubles "
             "structures",
-            "register the frames first, or take fewer of them with --frames",
+            "take it off with --correct-drift, or take fewer frames with --frames",
             value=length,
         )
     if error > limit:

@@ -36,6 +36,10 @@ Frames = Annotated[
     str | None,
     typer.Option(metavar="A:B[:S]", help="Frames A … B − 1, counted from 0; every S-th of them."),
 ]
+CorrectDrift = Annotated[
+    bool,
+    typer.Option("--correct-drift", help="Measure how the sample moves, and move the frames back."),
+]
 
 
 def parse_roi(text: str) -> tuple[int, int, int, int]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dlbi.cli.arguments import (
+    CorrectDrift,
     Frames,
     Movie,
     Overwrite,
@@ -31,6 +32,7 @@ def calibrate(
     pixel_size: PixelSize = None,
     roi: Roi = None,
     frames: Frames = None,
+    correct_drift: CorrectDrift = False,
     seed: Seed = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -62,7 +64,13 @@ def calibrate(
     )
 
     from dlbi.reconstruction.calibration import calibrate as run_calibration
+    from dlbi.reconstruction.drift import correct_drift as corrected
 
+    if correct_drift:
+        with naming(movie):
+            steady = corrected(whole.select(taken))
+            stack = steady.stack.select(roi=region)
+        print(steady, flush=True)
     with naming(movie), progress_report() as progress:
         scope = run_calibration(stack, rng=seed, progress=progress)
     print(scope)

@@ -203,7 +203,7 @@ def _load_half(path: Path, image: Reconstruction) -> Reconstruction:
 
 
 def _behind(stack: ImageStack, image: Reconstruction) -> ImageStack:
-    """What of the movie the image was made from, as it records it, without defective pixels.
+    """What of the movie the image was made from, as it records it, without defects and drift.
 
     Warns
     -----
@@ -214,6 +214,7 @@ def _behind(stack: ImageStack, image: Reconstruction) -> ImageStack:
     from dlbi.artefacts.record import record_of
     from dlbi.evaluation.alignment import window_of
     from dlbi.inference.measurement.defects import without_defects
+    from dlbi.reconstruction.drift import steadied_as
     from dlbi.reconstruction.measurement import tell_defects
 
     match image.provenance:
@@ -221,8 +222,11 @@ def _behind(stack: ImageStack, image: Reconstruction) -> ImageStack:
             frames = slice(first, end, step)
         case _:
             frames = slice(None)
-    part = stack.select(frames, window_of(image.grid, stack.grid))
-    mended, defects = without_defects(part, recorded_defects(record_of(image.provenance)))
+    record = record_of(image.provenance)
+    taken, region = stack.select(frames), window_of(image.grid, stack.grid)
+    if "drift" in record:
+        taken = steadied_as(taken, record["drift"])
+    mended, defects = without_defects(taken.select(roi=region), recorded_defects(record))
     tell_defects(defects)
     return mended
 

@@ -42,12 +42,16 @@ class Job:
     out, movie : Path
     stack : ImageStack
         The frames and the region to reconstruct.
+    taken : ImageStack
+        The same as the camera took them.
     frames : range
         Their numbers in the file.
     options : mapping
         Arguments of `dlbi.reconstruct`.
     record : mapping
         Provenance so far.
+    learned : mapping
+        What the movie told before it was reconstructed.
     started : datetime
     with_report, resume, overwrite : bool
     """
@@ -55,9 +59,11 @@ class Job:
     out: Path
     movie: Path
     stack: ImageStack
+    taken: ImageStack
     frames: range
     options: Record
     record: Record
+    learned: Record
     started: datetime
     with_report: bool
     resume: bool
@@ -68,7 +74,7 @@ class Job:
         with naming(self.movie), progress_report() as progress:
             sr = reconstruct(self.stack, **self.options, progress=progress)
         _tell(sr.provenance)
-        findings = find_artefacts(sr, self.stack)
+        findings = find_artefacts(sr, self.stack, taken=self.taken)
         sr = self._recorded(sr, dict(sr.provenance), findings)
         written = save_reconstruction(
             self.out, sr, report=self._page(sr, findings), overwrite=self.overwrite
@@ -117,7 +123,9 @@ class Job:
             "light": float(sr.mean.sum(dtype=np.float64)),
             "n_emitters": None if sr.emitters is None else len(sr.emitters),
             "reconstruction": dict(sr.provenance),
-            "artefacts": find_artefacts(sr, self.stack.select(frames)),
+            "artefacts": find_artefacts(
+                sr, self.stack.select(frames), taken=self.taken.select(frames)
+            ),
         }
         return replace(sr, provenance=record)
 
@@ -156,7 +164,9 @@ class Job:
                 warnings.warn(str(finding), DlbiWarning, stacklevel=2)
         record = lasted(self.record, self.started)
         return replace(
-            sr, provenance=record | {"reconstruction": learned, "artefacts": list(findings)}
+            sr,
+            provenance=record
+            | {"reconstruction": {**learned, **self.learned}, "artefacts": list(findings)},
         )
 
     def _page(self, sr: Reconstruction, findings: Sequence[Finding]) -> str | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dlbi.cli.arguments import (
+    CorrectDrift,
     Frames,
     Movie,
     Overwrite,
@@ -75,6 +76,7 @@ class Settings:
     model: str | None
     roi_xywh: tuple[int, int, int, int] | None
     frames: tuple[int, int, int]
+    correct_drift: bool
     window: int | None
     step: int | None
     frame_interval_s: float | None
@@ -119,6 +121,7 @@ def reconstruct(
     ] = None,
     roi: Roi = None,
     frames: Frames = None,
+    correct_drift: CorrectDrift = False,
     window: Annotated[
         int | None,
         typer.Option(
@@ -216,6 +219,7 @@ def reconstruct(
         model=None if model is None else model.name,
         roi_xywh=region,
         frames=(taken.start, taken.stop, taken.step),
+        correct_drift=correct_drift,
         window=None if windows is None else windows.window,
         step=None if windows is None else windows.stride,
         frame_interval_s=stack.frame_interval_s,
@@ -238,11 +242,21 @@ def reconstruct(
     print(f"{movie}: {_describe(stack)}; method {method}, seed {seed}", flush=True)
 
     from dlbi.cli.job import Job
+    from dlbi.reconstruction.drift import correct_drift as corrected
+
+    learned, still = {}, stack
+    if correct_drift:
+        with naming(movie):
+            steady = corrected(whole.select(taken))
+        still = steady.stack.select(roi=region)
+        learned["drift"] = steady.record()
+        print(steady, flush=True)
 
     job = Job(
         out=out,
         movie=movie,
-        stack=stack,
+        stack=still,
+        taken=stack,
         frames=range(whole.n_frames)[taken],
         options={
             "method": method,
@@ -257,6 +271,7 @@ def reconstruct(
             "n_workers": settings.n_workers,
         },
         record=record,
+        learned=learned,
         started=started,
         with_report=not no_report,
         resume=resume,

@@ -107,7 +107,7 @@ def curve_points(light: F64, width: float, height: float) -> str:
 
 def learned_facts(record: Record, sr: Reconstruction, stack: ImageStack) -> list[Fact]:
     """PSF, blinking and number of fluorophores, as far as the method learns them."""
-    facts = _psf(record)
+    facts = _drift(record) + _psf(record)
     chain = learned_chain(record)
     singles = all(c.get("identifiable", True) for c in chains_of(record))
     if chain is not None:
@@ -157,6 +157,14 @@ def transition_rows(record: Record) -> list[tuple[str, list[str]]]:
         (name, [f"{p:.3f}" for p in row])
         for name, row in zip(names, chain.matrix[:2].tolist(), strict=True)
     ]
+
+
+def _drift(record: Record) -> list[Fact]:
+    match record.get("drift"):
+        case {"shift_nm": [float(y), float(x)], "residual_nm": float(rest)}:
+            moved = f"{np.hypot(y, x):.0f} nm"
+            return [Fact("Drift", moved, f"taken off; what is left scatters by {rest:.0f} nm")]
+    return []
 
 
 def _psf(record: Record) -> list[Fact]:

@@ -1,0 +1,165 @@
+"""Drift taken off a movie: every frame is moved to where the sample is on average."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from scipy import fft
+
+from dlbi.core.errors import ShapeError
+from dlbi.core.images import FloatImage, FrameSource, ImageStack
+from dlbi.core.kernels import F64
+from dlbi.evaluation.drift import DriftPath, estimate_path, movement_nm
+from dlbi.inference.measurement.defects import Pixels, without_defects
+from dlbi.reconstruction.measurement import tell_defects
+
+T = TypeVar("T")
+
+N_PASSES = 2
+"""Times the path is measured: the first mean image is blurred by the drift itself."""
+
+AT_ONCE = 32
+"""Frames that are moved at a time."""
+
+
+class Steady(NamedTuple):
+    """A movie whose sample stays in place.
+
+    Parameters
+    ----------
+    stack : ImageStack
+        Frames as floats, defective pixels mended, moved when they are read.
+    path : DriftPath
+        What was taken off.
+    residual_nm : float
+        Root mean square distance of blocks of the frames from their mean place, afterwards.
+    defects : sequence of (x, y)
+        Camera pixels that were mended before.
+    """
+
+    stack: ImageStack
+    path: DriftPath
+    residual_nm: float
+    defects: Pixels
+
+    def __str__(self) -> str:
+        """One line for the user."""
+        y, x = self.path.shift_nm
+        return (
+            f"drift: {self.path.length_nm:.0f} nm from the first to the last frame "
+            f"(x {x:+.0f}, y {y:+.0f} nm), taken off; what is left scatters by "
+            f"{self.residual_nm:.0f} nm"
+        )
+
+    def record(self) -> dict[str, Any]:
+        """For the provenance; `steadied_as` repeats it."""
+        return {
+            "terms_nm": [list(term) for term in self.path.terms_nm],
+            "shift_nm": list(self.path.shift_nm),
+            "residual_nm": self.residual_nm,
+            "defective_pixels": [list(pixel) for pixel in self.defects],
+        }
+
+
+def correct_drift(stack: ImageStack) -> Steady:
+    """Measure the drift of a movie and take it off.
+
+    Parameters
+    ----------
+    stack : ImageStack
+        At least 20 frames of 12×12 pixels. Take the whole field and select a region of the result:
+        more light tells more of the drift.
+
+    Returns
+    -------
+    Steady
+
+    Raises
+    ------
+    ShapeError
+        If the movie is too short, too small or too dim to show drift.
+
+    Warns
+    -----
+    DlbiWarning
+        If camera pixels do not work.
+
+    Notes
+    -----
+    Frames are moved by the phases of their Fourier coefficients, which keeps the noise of
+    neighbouring pixels independent. Interpolation by splines does not: the noise is then found too
+    small, and with it the PSF. Beyond its edges a frame is continued by its mirror image.
+    """
+    mended, defects = without_defects(stack)
+    tell_defects(defects)
+    path = DriftPath(())
+    for _ in range(N_PASSES):
+        path += _known(estimate_path(held_in_place(mended, path)), stack)
+    still = held_in_place(mended, path)
+    return Steady(still, path, _known(movement_nm(still), stack), defects)
+
+
+def _known(found: T | None, stack: ImageStack) -> T:
+    if found is None:
+        height, width = stack.grid.shape
+        raise ShapeError(
+            f"{stack.n_frames} frames of {width}×{height} px do not show drift; 20 frames of "
+            "12×12 px with light are needed, so leave drift as it is"
+        )
+    return found
+
+
+def steadied_as(stack: ImageStack, record: Mapping[str, Any]) -> ImageStack:
+    """The movie with the drift taken off that `Steady.record` tells of."""
+    defects = tuple((int(x), int(y)) for x, y in record["defective_pixels"])
+    path = DriftPath(tuple((float(y), float(x)) for y, x in record["terms_nm"]))
+    return held_in_place(without_defects(stack, defects)[0], path)
+
+
+def held_in_place(stack: ImageStack, path: DriftPath) -> ImageStack:
+    """The movie with every frame moved back along a path, lazily."""
+    if not path.terms_nm:
+        return stack
+    positions_px = path.positions_nm(stack.n_frames) / stack.grid.pixel_size_nm
+    return replace(stack, data=_Moved(stack.data, -positions_px))
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """Frames that are moved when they are read, each by its own (y, x) in pixels."""
+
+    source: FrameSource
+    shifts_px: F64
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(T, Y, X)."""
+        return tuple(self.source.shape)
+
+    def __getitem__(self, key: slice | tuple[slice, ...], /) -> FloatImage:
+        """Frames, or frames and a region, by slices of positive step."""
+        keys = key if isinstance(key, tuple) else (key,)
+        keys += (slice(None),) * (3 - len(keys))
+        taken, rows, columns = (range(n)[part] for n, part in zip(self.shape, keys, strict=True))
+        out = np.empty((len(taken), len(rows), len(columns)), np.float32)
+        for start in range(0, len(taken), AT_ONCE):
+            part = taken[start : start + AT_ONCE]
+            run = slice(part.start, part.stop, part.step)
+            frames = np.asarray(self.source[run], np.float32)
+            y, x = self.shifts_px[run].T
+            moved = _moved(_moved(frames, y, axis=1)[:, keys[1]], x, axis=2)
+            out[start : start + AT_ONCE] = moved[:, :, keys[2]]
+        return out
+
+
+def _moved(frames: FloatImage, shifts_px: F64, *, axis: int) -> FloatImage:
+    """Frames (T, Y, X) moved along an axis, each by its own number of pixels."""
+    n = frames.shape[axis]
+    spectrum = fft.rfft(np.concatenate([frames, np.flip(frames, axis)], axis), axis=axis)
+    cycles = np.expand_dims(fft.rfftfreq(2 * n), axis=(0, 3 - axis))
+    spectrum *= np.exp(-2j * np.pi * cycles * shifts_px[:, None, None]).astype(np.complex64)
+    moved = np.asarray(fft.irfft(spectrum, n=2 * n, axis=axis), np.float32)
+    return moved[:, :n] if axis == 1 else moved[:, :, :n]

@@ -24,6 +24,8 @@ BORDER_PX = 3
 N_STEPS = 4
 MOST_TERMS = 3
 """Legendre polynomials that a path may have: a line, a bend and an S."""
+WORTH = 0.8
+"""Error of prediction that is left, relative to fewer terms, where more of them are believed."""
 
 F64 = NDArray[np.float64]
 
@@ -111,6 +113,8 @@ def estimate_drift(stack: ImageStack) -> Drift | None:
 def estimate_path(stack: ImageStack) -> DriftPath | None:
     """The way the sample takes; None where the movie is too short, too small or too dim for that.
 
+    The path has no terms where no movement stands out.
+
     Parameters
     ----------
     stack : ImageStack
@@ -118,8 +122,9 @@ def estimate_path(stack: ImageStack) -> DriftPath | None:
 
     Notes
     -----
-    Legendre polynomials are fitted to the shifts of the blocks (`estimate_drift`): as many as
-    predict each block best from the others.
+    Legendre polynomials are fitted to the shifts of the blocks (`estimate_drift`). More of them are
+    taken where they predict each block clearly better from the others (`WORTH`): blinking moves the
+    blocks slowly, too, and a path of what it does blurs more than it mends.
     """
     found = _block_shifts(stack)
     if found is None:
@@ -127,9 +132,13 @@ def estimate_path(stack: ImageStack) -> DriftPath | None:
     frames, shifts = found
     terms = _polynomials(frames, stack.n_frames, MOST_TERMS)
     constant = np.ones((len(frames), 1))
-    fits = [np.hstack([terms[:, :n], constant]) for n in range(1, MOST_TERMS + 1)]
-    best = min(fits, key=lambda design: _error_of_prediction(design, shifts))
-    return DriftPath(_pairs(np.linalg.lstsq(best, shifts)[0][:-1]))
+    designs = [np.hstack([terms[:, :n], constant]) for n in range(MOST_TERMS + 1)]
+    errors = [_error_of_prediction(design, shifts) for design in designs]
+    taken = 0
+    for n in range(1, MOST_TERMS + 1):
+        if errors[n] < WORTH * errors[taken]:
+            taken = n
+    return DriftPath(_pairs(np.linalg.lstsq(designs[taken], shifts)[0][:-1]))
 
 
 def movement_nm(stack: ImageStack) -> float | None:

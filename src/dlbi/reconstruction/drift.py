@@ -18,8 +18,8 @@ from dlbi.reconstruction.measurement import tell_defects
 
 T = TypeVar("T")
 
-N_PASSES = 2
-"""Times the path is measured: the first mean image is blurred by the drift itself."""
+N_PASSES = 4
+"""Most times the path is measured: the first mean image is blurred by the drift itself."""
 
 AT_ONCE = 32
 """Frames that are moved at a time."""
@@ -47,6 +47,11 @@ class Steady(NamedTuple):
 
     def __str__(self) -> str:
         """One line for the user."""
+        if not self.path.terms_nm:
+            return (
+                "drift: none stands out of what blinking does to the mean of some frames "
+                f"({self.residual_nm:.0f} nm); the frames stay as they are"
+            )
         y, x = self.path.shift_nm
         return (
             f"drift: {self.path.length_nm:.0f} nm from the first to the last frame "
@@ -97,7 +102,10 @@ def correct_drift(stack: ImageStack) -> Steady:
     tell_defects(defects)
     path = DriftPath(())
     for _ in range(N_PASSES):
-        path += _known(estimate_path(held_in_place(mended, path)), stack)
+        rest = _known(estimate_path(held_in_place(mended, path)), stack)
+        path += rest
+        if not rest.terms_nm:
+            break
     still = held_in_place(mended, path)
     return Steady(still, path, _known(movement_nm(still), stack), defects)
 

@@ -162,8 +162,8 @@ def transition_rows(record: Record) -> list[tuple[str, list[str]]]:
 def _drift(record: Record) -> list[Fact]:
     match record.get("drift"):
         case {"shift_nm": [float(y), float(x)], "residual_nm": float(rest)}:
-            moved = f"{np.hypot(y, x):.0f} nm"
-            return [Fact("Drift", moved, f"taken off; what is left scatters by {rest:.0f} nm")]
+            said = f"taken off; what is left scatters by {rest:.0f} nm"
+            return [Fact("Drift", f"{np.hypot(y, x):.0f} nm", said)]
     return []
 
 

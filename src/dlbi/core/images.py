@@ -28,6 +28,11 @@ class FrameSource(Protocol):
         """Frames and regions by slices."""
 
 
+def as_slice(part: range) -> slice:
+    """What takes the places of a range that rises."""
+    return slice(part.start, part.stop, part.step)
+
+
 @dataclass(frozen=True, slots=True)
 class ImageStack:
     """A movie of one field.
@@ -152,7 +157,35 @@ class _View:
         axes = (self.frames, self.rows, self.columns)
         keys += (slice(None),) * (len(axes) - len(keys))
         parts = (axis[part] for axis, part in zip(axes, keys, strict=True))
-        return self.source[tuple(slice(part.start, part.stop, part.step) for part in parts)]
+        return self.source[tuple(as_slice(part) for part in parts)]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedFrames:
+    """Frames of another source that are changed when they are read.
+
+    Parameters
+    ----------
+    source : FrameSource
+    """
+
+    source: FrameSource
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(T, Y, X)."""
+        return tuple(self.source.shape)
+
+    def __getitem__(self, key: slice | tuple[slice, ...], /) -> NDArray[Any]:
+        """Frames, or frames and a region, by slices of positive step."""
+        keys = key if isinstance(key, tuple) else (key,)
+        keys += (slice(None),) * (3 - len(keys))
+        frames, rows, columns = (range(n)[part] for n, part in zip(self.shape, keys, strict=True))
+        return self.read(frames, rows, columns)
+
+    def read(self, frames: range, rows: range, columns: range) -> NDArray[Any]:
+        """These frames and pixels, changed, (T, Y, X)."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ BORDER_PX = 3
 N_STEPS = 4
 MOST_TERMS = 3
 """Legendre polynomials that a path may have: a line, a bend and an S."""
-WORTH = 0.8
+WORTH = 0.9
 """Error of prediction that is left, relative to fewer terms, where more of them are believed."""
 
 F64 = NDArray[np.float64]
@@ -118,12 +118,12 @@ def estimate_path(stack: ImageStack) -> DriftPath | None:
     Parameters
     ----------
     stack : ImageStack
-        At least 20 frames of 12×12 pixels.
+        As for `estimate_drift`.
 
     Notes
     -----
     Legendre polynomials are fitted to the shifts of the blocks (`estimate_drift`). More of them are
-    taken where they predict each block clearly better from the others (`WORTH`): blinking moves the
+    taken where they predict each block better from the others (`WORTH`): blinking moves the
     blocks slowly, too, and a path of what it does blurs more than it mends.
     """
     found = _block_shifts(stack)

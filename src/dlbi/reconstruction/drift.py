@@ -10,7 +10,7 @@ import numpy as np
 from scipy import fft
 
 from dlbi.core.errors import ShapeError
-from dlbi.core.images import FloatImage, FrameSource, ImageStack
+from dlbi.core.images import ChangedFrames, FloatImage, ImageStack, as_slice
 from dlbi.core.kernels import F64
 from dlbi.evaluation.drift import DriftPath, estimate_path, movement_nm
 from dlbi.inference.measurement.defects import Pixels, without_defects
@@ -136,30 +136,20 @@ def held_in_place(stack: ImageStack, path: DriftPath) -> ImageStack:
 
 
 @dataclass(frozen=True, slots=True)
-class _Moved:
+class _Moved(ChangedFrames):
     """Frames that are moved when they are read, each by its own (y, x) in pixels."""
 
-    source: FrameSource
     shifts_px: F64
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(T, Y, X)."""
-        return tuple(self.source.shape)
-
-    def __getitem__(self, key: slice | tuple[slice, ...], /) -> FloatImage:
-        """Frames, or frames and a region, by slices of positive step."""
-        keys = key if isinstance(key, tuple) else (key,)
-        keys += (slice(None),) * (3 - len(keys))
-        taken, rows, columns = (range(n)[part] for n, part in zip(self.shape, keys, strict=True))
-        out = np.empty((len(taken), len(rows), len(columns)), np.float32)
-        for start in range(0, len(taken), AT_ONCE):
-            part = taken[start : start + AT_ONCE]
-            run = slice(part.start, part.stop, part.step)
-            frames = np.asarray(self.source[run], np.float32)
+    def read(self, frames: range, rows: range, columns: range) -> FloatImage:
+        """Moved, a few at a time, because their whole field must be read."""
+        out = np.empty((len(frames), len(rows), len(columns)), np.float32)
+        for start in range(0, len(frames), AT_ONCE):
+            run = as_slice(frames[start : start + AT_ONCE])
+            taken = np.asarray(self.source[run], np.float32)
             y, x = self.shifts_px[run].T
-            moved = _moved(_moved(frames, y, axis=1)[:, keys[1]], x, axis=2)
-            out[start : start + AT_ONCE] = moved[:, :, keys[2]]
+            moved = _moved(_moved(taken, y, axis=1)[:, as_slice(rows)], x, axis=2)
+            out[start : start + AT_ONCE] = moved[:, :, as_slice(columns)]
         return out
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import rank_filter
 
-from dlbi.core.images import FloatImage, FrameSource, ImageStack
+from dlbi.core.images import ChangedFrames, FloatImage, ImageStack, as_slice
 
 F64 = NDArray[np.float64]
 
@@ -123,24 +123,16 @@ def mended(stack: ImageStack, defects: Pixels) -> ImageStack:
 
 
 @dataclass(frozen=True, slots=True)
-class _Mended:
+class _Mended(ChangedFrames):
     """Frames whose defective pixels are filled in when they are read."""
 
-    source: FrameSource
     defects: Pixels
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(T, Y, X)."""
-        return tuple(self.source.shape)
-
-    def __getitem__(self, key: slice | tuple[slice, ...], /) -> NDArray[Any]:
-        """Frames, or frames and a region, by slices of positive step; in the type of the source."""
-        keys = key if isinstance(key, tuple) else (key,)
-        keys += (slice(None),) * (3 - len(keys))
-        _, rows, columns = (range(n)[part] for n, part in zip(self.shape, keys, strict=True))
+    def read(self, frames: range, rows: range, columns: range) -> NDArray[Any]:
+        """Mended, in the type of the source."""
         top, left = max(rows.start - 1, 0), max(columns.start - 1, 0)
-        part = np.array(self.source[keys[0], top : rows.stop + 1, left : columns.stop + 1])
+        around = slice(top, rows.stop + 1), slice(left, columns.stop + 1)
+        part = np.array(self.source[(as_slice(frames), *around)])
         for x, y in self.defects:
             if rows.start <= y < rows.stop and columns.start <= x < columns.stop:
                 at = self._working_neighbours(x, y) - (top, left)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from dlbi.core.images import FloatImage, FrameSource, ImageStack
+from dlbi.core.images import ChangedFrames, FloatImage, ImageStack, as_slice
 from dlbi.core.optics import Halo
 from dlbi.inference.measurement.covariance_fit import (
     SIGMA_RANGE_PX,
@@ -154,35 +154,26 @@ def bared(stack: ImageStack, mean: FloatImage, halo: Halo) -> ImageStack:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bared:
+class _Bared(ChangedFrames):
     """Frames whose halo is taken off when they are read."""
 
-    source: FrameSource
     mean: FloatImage
     halo: Halo
     pixel_size_nm: float
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(T, Y, X)."""
-        return tuple(self.source.shape)
-
-    def __getitem__(self, key: slice | tuple[slice, ...], /) -> FloatImage:
-        """Frames, or frames and a region, by slices of positive step."""
-        keys = key if isinstance(key, tuple) else (key,)
-        keys += (slice(None),) * (3 - len(keys))
-        _, rows, columns = (range(n)[part] for n, part in zip(self.shape, keys, strict=True))
+    def read(self, frames: range, rows: range, columns: range) -> FloatImage:
+        """Without the fluctuations of the halo."""
         reach = int(np.ceil(REACH_SIGMA * self.halo.sigma_nm / self.pixel_size_nm))
         outer = tuple(
             slice(max(part.start - reach, 0), part.stop + reach) for part in (rows, columns)
         )
-        frames = np.asarray(self.source[(keys[0], *outer)], np.float32)
-        frames = frames - self.halo.part_of(frames - self.mean[outer], self.pixel_size_nm)
+        taken = np.asarray(self.source[(as_slice(frames), *outer)], np.float32)
+        taken = taken - self.halo.part_of(taken - self.mean[outer], self.pixel_size_nm)
         inner = tuple(
             slice(part.start - wide.start, part.stop - wide.start, part.step)
             for part, wide in zip((rows, columns), outer, strict=True)
         )
-        return frames[(slice(None), *inner)]
+        return taken[(slice(None), *inner)]
 
 
 def _fitted(shape: F64, target: F64) -> F64:

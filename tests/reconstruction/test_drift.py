@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from dlbi.core.errors import DlbiWarning, ShapeError
 from dlbi.core.grid import PixelGrid
@@ -26,7 +27,7 @@ def stack_of(frames):
 
 
 def test_waves_that_fit_the_mirrored_field_are_moved_exactly():
-    n_frames, height, width = 7, 12, 17
+    n_frames, height, width = 7, 12, 18
     y, x = np.arange(height) + 0.5, np.arange(width) + 0.5
 
     def wave(dy, dx):
@@ -37,6 +38,13 @@ def test_waves_that_fit_the_mirrored_field_are_moved_exactly():
     moved = held_in_place(stack_of([still] * n_frames), BENT).load()
     for frame, (dy, dx) in zip(moved, -BENT.positions_nm(n_frames) / PIXEL_NM, strict=True):
         np.testing.assert_allclose(frame, wave(dy, dx), atol=2e-6)
+
+
+def test_sides_of_any_length_are_moved_alike():
+    """337 is prime; away from its edges it is moved as 338 pixels are."""
+    picture = gaussian_filter(np.random.default_rng(6).random((3, 20, 338)), (0, 1, 1))
+    long, prime = (held_in_place(stack_of(p), BENT).load() for p in (picture, picture[:, :, :337]))
+    np.testing.assert_allclose(prime[:, :, 40:-40], long[:, :, 40:-41], atol=1e-3)
 
 
 def test_a_whole_pixel_is_a_step_to_the_next_one():

@@ -156,8 +156,11 @@ class _Moved(ChangedFrames):
 def _moved(frames: FloatImage, shifts_px: F64, *, axis: int) -> FloatImage:
     """Frames (T, Y, X) moved along an axis, each by its own number of pixels."""
     n = frames.shape[axis]
-    spectrum = fft.rfft(np.concatenate([frames, np.flip(frames, axis)], axis), axis=axis)
-    cycles = np.expand_dims(fft.rfftfreq(2 * n), axis=(0, 3 - axis))
-    spectrum *= np.exp(-2j * np.pi * cycles * shifts_px[:, None, None]).astype(np.complex64)
-    moved = np.asarray(fft.irfft(spectrum, n=2 * n, axis=axis), np.float32)
-    return moved[:, :n] if axis == 1 else moved[:, :, :n]
+    whole = fft.next_fast_len(2 * n, real=True)
+    there, start = np.moveaxis(frames, axis, -1), np.expand_dims(frames.take(0, axis), -1)
+    back = np.flip(there, -1), np.broadcast_to(start, (*start.shape[:2], whole - 2 * n))
+    spectrum = fft.rfft(np.concatenate([there, *back], axis=-1))
+    cycles = fft.rfftfreq(whole)
+    spectrum *= np.exp(-2j * np.pi * shifts_px[:, None, None] * cycles).astype(np.complex64)
+    moved = np.asarray(fft.irfft(spectrum, n=whole)[..., :n], np.float32)
+    return np.moveaxis(moved, -1, axis)

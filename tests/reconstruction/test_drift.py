@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from dlbi.core.errors import DlbiWarning, ShapeError
+from dlbi.core.errors import DlbiWarning, InputError, ShapeError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.evaluation.drift import DriftPath, movement_nm
@@ -134,6 +134,21 @@ def test_its_record_repeats_it_with_the_defects_mended_before():
     assert steady.stack.load().max() < 3 * np.delete(frames.reshape(40, -1), 9 * 32 + 20, 1).max()
     again = steadied_as(ImageStack(frames, PixelGrid((32, 32), 160.0)), steady.record())
     np.testing.assert_array_equal(again.load(), steady.stack.load())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"terms_nm": None},
+        {"terms_nm": [[1.0]]},
+        {"terms_nm": [["x", 1.0]]},
+        {"defective_pixels": 3},
+    ],
+)
+def test_damaged_records_are_refused(damage):
+    record = {"terms_nm": [[1.0, 2.0]], "defective_pixels": []} | damage
+    with pytest.raises(InputError, match="drift that the image records cannot be read"):
+        steadied_as(stack_of(np.zeros((30, 16, 16))), record)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from scipy import fft
 
-from dlbi.core.errors import ShapeError
+from dlbi.core.errors import InputError, ShapeError
 from dlbi.core.images import ChangedFrames, FloatImage, ImageStack, as_slice
 from dlbi.core.kernels import F64
 from dlbi.evaluation.drift import DriftPath, estimate_path, movement_nm
@@ -121,9 +121,21 @@ def _known(found: T | None, stack: ImageStack) -> T:
 
 
 def steadied_as(stack: ImageStack, record: Mapping[str, Any]) -> ImageStack:
-    """The movie with the drift taken off that `Steady.record` tells of."""
-    defects = tuple((int(x), int(y)) for x, y in record["defective_pixels"])
-    path = DriftPath(tuple((float(y), float(x)) for y, x in record["terms_nm"]))
+    """The movie with the drift taken off that `Steady.record` tells of.
+
+    Raises
+    ------
+    InputError
+        If the record is damaged.
+    """
+    try:
+        defects = tuple((int(x), int(y)) for x, y in record["defective_pixels"])
+        path = DriftPath(tuple((float(y), float(x)) for y, x in record["terms_nm"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"the drift that the image records cannot be read ({error}); reconstruct again, or "
+            "compare without the provenance file"
+        ) from error
     return held_in_place(without_defects(stack, defects)[0], path)
 
 

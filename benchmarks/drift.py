@@ -28,7 +28,7 @@ from dlbi.simulation.movie import SimulatedMovie, simulate
 from dlbi.simulation.presets import camera, meos32
 from dlbi.simulation.structures import draw
 
-SEED = 33_000
+SEED = 34_000
 DIRECTION = np.array((0.6, 0.8))
 DRIFTS_NM = (0, 80, 160, 400, 800)
 UPSCALING = 8

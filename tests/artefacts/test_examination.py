@@ -56,7 +56,7 @@ def test_pixels_and_saturation_are_judged_on_the_frames_as_taken(film):
 
     fine, note, warning = Severity.FINE, Severity.NOTE, Severity.WARNING
     assert severities() == {"pixels": fine, "saturation": fine, "drift": fine}
-    assert severities(taken=taken) == {"pixels": note, "saturation": warning, "drift": fine}
+    assert severities(camera=taken) == {"pixels": note, "saturation": warning, "drift": fine}
 
 
 def test_without_light_nothing_else_is_judged(noise):

@@ -35,7 +35,7 @@ def find_artefacts(
     movie: ImageStack,
     *,
     measured: Movie | None = None,
-    taken: ImageStack | None = None,
+    camera: ImageStack | None = None,
 ) -> list[Finding]:
     """Look for the known causes of artefacts.
 
@@ -48,7 +48,7 @@ def find_artefacts(
         The frames it was made from.
     measured : Movie, optional
         What `measure_behind` found, if it is known already.
-    taken : ImageStack, optional
+    camera : ImageStack, optional
         The frames as the camera took them, if those of `movie` have been moved: they tell of its
         pixels and of saturation.
 
@@ -62,10 +62,10 @@ def find_artefacts(
     width = psf_of_record(record) or GaussianPSF(PRIOR_FWHM_NM)
     light = check_light(known, width, told="largest_light_z" in record)
     movie = known.stack
-    camera, defects = (movie, known.defects) if taken is None else without_defects(taken)
+    raw, defects = (movie, known.defects) if camera is None else without_defects(camera)
     found = [
         light, check_pixels(replace(known, defects=defects), told="defective_pixels" in record),
-        check_saturation(find_saturation(camera)), *check_record(record),
+        check_saturation(find_saturation(raw)), *check_record(record),
     ]  # fmt: skip
     if light.severity is Severity.FINE:
         drift = estimate_drift(movie)

@@ -7,11 +7,15 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dlbi.core.errors import DlbiError, InputError, OutputError
+
+if TYPE_CHECKING:
+    from dlbi.core.images import ImageStack
+    from dlbi.reconstruction.drift import Steady
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 Seed = Annotated[
@@ -120,6 +124,22 @@ def check_frames(frames: slice, n_frames: int, movie: Path) -> slice:
             f"choose an end of at most {n_frames}"
         )
     return slice(frames.start, end, frames.step)
+
+
+def without_drift(movie: Path, stack: ImageStack) -> Steady:
+    """What ``--correct-drift`` asks for: a movie measured and held in place; says how far it moved.
+
+    Raises
+    ------
+    ShapeError
+        If the movie does not show drift.
+    """
+    from dlbi.reconstruction.drift import correct_drift
+
+    with naming(movie):
+        steady = correct_drift(stack)
+    print(steady, flush=True)
+    return steady
 
 
 def available_cores() -> int:

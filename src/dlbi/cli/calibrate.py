@@ -20,6 +20,7 @@ from dlbi.cli.arguments import (
     naming,
     parse_frames,
     parse_roi,
+    without_drift,
 )
 from dlbi.cli.console import progress_report
 
@@ -64,13 +65,9 @@ def calibrate(
     )
 
     from dlbi.reconstruction.calibration import calibrate as run_calibration
-    from dlbi.reconstruction.drift import correct_drift as corrected
 
     if correct_drift:
-        with naming(movie):
-            steady = corrected(whole.select(taken))
-            stack = steady.stack.select(roi=region)
-        print(steady, flush=True)
+        stack = without_drift(movie, whole.select(taken)).stack.select(roi=region)
     with naming(movie), progress_report() as progress:
         scope = run_calibration(stack, rng=seed, progress=progress)
     print(scope)

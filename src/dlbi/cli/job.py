@@ -42,8 +42,8 @@ class Job:
     out, movie : Path
     stack : ImageStack
         The frames and the region to reconstruct.
-    taken : ImageStack
-        The same as the camera took them.
+    camera : ImageStack or None
+        The same as the camera took them, if they have been moved since.
     frames : range
         Their numbers in the file.
     options : mapping
@@ -59,7 +59,7 @@ class Job:
     out: Path
     movie: Path
     stack: ImageStack
-    taken: ImageStack
+    camera: ImageStack | None
     frames: range
     options: Record
     record: Record
@@ -74,7 +74,7 @@ class Job:
         with naming(self.movie), progress_report() as progress:
             sr = reconstruct(self.stack, **self.options, progress=progress)
         _tell(sr.provenance)
-        findings = find_artefacts(sr, self.stack, taken=self.taken)
+        findings = find_artefacts(sr, self.stack, camera=self.camera)
         sr = self._recorded(sr, dict(sr.provenance), findings)
         written = save_reconstruction(
             self.out, sr, report=self._page(sr, findings), overwrite=self.overwrite
@@ -124,7 +124,9 @@ class Job:
             "n_emitters": None if sr.emitters is None else len(sr.emitters),
             "reconstruction": dict(sr.provenance),
             "artefacts": find_artefacts(
-                sr, self.stack.select(frames), taken=self.taken.select(frames)
+                sr,
+                self.stack.select(frames),
+                camera=None if self.camera is None else self.camera.select(frames),
             ),
         }
         return replace(sr, provenance=record)

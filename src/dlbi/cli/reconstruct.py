@@ -26,6 +26,7 @@ from dlbi.cli.arguments import (
     naming,
     parse_frames,
     parse_roi,
+    without_drift,
 )
 
 if TYPE_CHECKING:
@@ -242,21 +243,17 @@ def reconstruct(
     print(f"{movie}: {_describe(stack)}; method {method}, seed {seed}", flush=True)
 
     from dlbi.cli.job import Job
-    from dlbi.reconstruction.drift import correct_drift as corrected
 
-    learned, still = {}, stack
+    learned, camera = {}, None
     if correct_drift:
-        with naming(movie):
-            steady = corrected(whole.select(taken))
-        still = steady.stack.select(roi=region)
+        steady = without_drift(movie, whole.select(taken))
+        stack, camera = steady.stack.select(roi=region), stack
         learned["drift"] = steady.record()
-        print(steady, flush=True)
-
     job = Job(
         out=out,
         movie=movie,
-        stack=still,
-        taken=stack,
+        stack=stack,
+        camera=camera,
         frames=range(whole.n_frames)[taken],
         options={
             "method": method,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
@@ -161,7 +162,7 @@ class _View:
 
 
 @dataclass(frozen=True, slots=True)
-class ChangedFrames:
+class ChangedFrames(ABC):
     """Frames of another source that are changed when they are read.
 
     Parameters
@@ -183,9 +184,9 @@ class ChangedFrames:
         frames, rows, columns = (range(n)[part] for n, part in zip(self.shape, keys, strict=True))
         return self.read(frames, rows, columns)
 
+    @abstractmethod
     def read(self, frames: range, rows: range, columns: range) -> NDArray[Any]:
         """These frames and pixels, changed, (T, Y, X)."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,15 +127,23 @@ def steadied_as(stack: ImageStack, record: Mapping[str, Any]) -> ImageStack:
     ------
     InputError
         If the record is damaged.
+
+    Warns
+    -----
+    DlbiWarning
+        If it tells of camera pixels that do not work.
     """
     try:
         defects = tuple((int(x), int(y)) for x, y in record["defective_pixels"])
         path = DriftPath(tuple((float(y), float(x)) for y, x in record["terms_nm"]))
+        if not np.isfinite(path.terms_nm).all():
+            raise ValueError(f"terms {path.terms_nm}")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"the drift that the image records cannot be read ({error}); reconstruct again, or "
             "compare without the provenance file"
         ) from error
+    tell_defects(defects)
     return held_in_place(without_defects(stack, defects)[0], path)
 
 

@@ -86,16 +86,26 @@ def drifting(drift_nm, seed=0, n_frames=100):
     return simulate(structure, scene, n_frames=n_frames, rng=seed)
 
 
-@pytest.mark.parametrize("drift_nm", [(240.0, -180.0), (-480.0, 360.0)])
+def rms_nm(positions):
+    return np.sqrt((positions**2).sum(axis=1).mean())
+
+
+@pytest.mark.parametrize("drift_nm", [(40.0, -30.0), (240.0, -180.0), (-480.0, 360.0)])
 def test_drift_of_a_blinking_movie_is_taken_off(drift_nm):
-    stack = drifting(drift_nm).stack
-    steady = correct_drift(stack)
+    """A movement of 50 nm that was left would be an error of 14.6 nm."""
+    steady = correct_drift(drifting(drift_nm).stack)
     expected = np.outer(np.linspace(-0.5, 0.5, 100), drift_nm)
-    error = steady.path.positions_nm(100) - expected
-    assert np.sqrt((error**2).sum(axis=1).mean()) < 15.0
+    assert rms_nm(steady.path.positions_nm(100) - expected) < 10.0
     assert steady.residual_nm == movement_nm(steady.stack)
     assert steady.residual_nm < 15.0
-    assert movement_nm(stack) > 5 * steady.residual_nm
+
+
+def test_a_mean_that_is_blurred_by_the_movement_is_measured_again():
+    """After a single pass the error is 17 to 41 nm in such movies."""
+    way = DriftPath(((480.0, 360.0), (-240.0, 180.0)))
+    there = DriftPath(tuple((-y, -x) for y, x in way.terms_nm))
+    steady = correct_drift(held_in_place(drifting((0.0, 0.0)).stack, there))
+    assert rms_nm(steady.path.positions_nm(100) - way.positions_nm(100)) < 10.0
 
 
 def test_a_movie_at_rest_stays_as_it_is():

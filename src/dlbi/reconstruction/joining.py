@@ -28,6 +28,9 @@ GUIDE_SHARE, LEAST_GUIDE_SHARE = 0.4, 0.2
 """Share of that guide in its geometric mean with the deconvolution that starts from it, if each
 emitter is a fluorophore, and if each stands for many: there the mean image tells more."""
 
+SHARPENING = 0.25
+"""Power of the splitting with which weight and comparison leave the other image behind."""
+
 
 def nearer_to_movie(image: FloatImage, explaining: FloatImage) -> FloatImage:
     """The network's image, brought nearer to the movie, with its own light.
@@ -44,7 +47,7 @@ def nearer_to_movie(image: FloatImage, explaining: FloatImage) -> FloatImage:
 
 
 def joined_with_network(
-    sampled: FloatImage, image: FloatImage, *, per_fluorophore: float = 1.0
+    sampled: FloatImage, image: FloatImage, *, per_fluorophore: float = 1.0, splitting: float = 1.0
 ) -> FloatImage:
     """Sampled density and the network's image.
 
@@ -52,11 +55,14 @@ def joined_with_network(
     ----------
     sampled, image : ndarray, (Y, X), counts
     per_fluorophore : float
-        Emitters per fluorophore, at most 1. The weight of the sampled density is proportional to
-        it, down to the least one.
+        Emitters per fluorophore. Below 1 the weight of the sampled density is proportional to it,
+        down to the least one.
+    splitting : float
+        `dlbi.reconstruction.sampling.Sampled.splitting`, ≥ 1. What the weight lacks of 1 and the
+        width of the comparison fall with its fourth root.
     """
     weight = _lowered(SAMPLED_WEIGHT, per_fluorophore, LEAST_SAMPLED_WEIGHT)
-    return product_of_experts(sampled, image, weight=weight, bandwidth_px=BANDWIDTH_PX)
+    return _joined(sampled, image, weight, BANDWIDTH_PX, splitting)
 
 
 def joined_with_deconvolution(
@@ -65,6 +71,7 @@ def joined_with_deconvolution(
     guide: FloatImage | None,
     *,
     per_fluorophore: float = 1.0,
+    splitting: float = 1.0,
 ) -> FloatImage:
     """Sampled density without a network.
 
@@ -75,15 +82,27 @@ def joined_with_deconvolution(
     guide : ndarray, (Y, X), or None
         Of the user, if the deconvolution started from one; it counts beside it.
     per_fluorophore : float
-        Emitters per fluorophore, at most 1. The share of the guide is proportional to it, down to
-        the least one.
+        Emitters per fluorophore. Below 1 the share of the guide is proportional to it, down to the
+        least one.
+    splitting : float
+        As for `joined_with_network`.
     """
     if guide is None:
-        return product_of_experts(sampled, explaining, weight=UNGUIDED_WEIGHT)
+        return _joined(sampled, explaining, UNGUIDED_WEIGHT, 0.0, splitting)
     share = _lowered(GUIDE_SHARE, per_fluorophore, LEAST_GUIDE_SHARE)
     told = product_of_experts(explaining, guide, weight=1.0 - share)
-    return product_of_experts(sampled, told, weight=GUIDED_WEIGHT, bandwidth_px=GUIDED_BANDWIDTH_PX)
+    return _joined(sampled, told, GUIDED_WEIGHT, GUIDED_BANDWIDTH_PX, splitting)
+
+
+def _joined(
+    sampled: FloatImage, other: FloatImage, weight: float, bandwidth_px: float, splitting: float
+) -> FloatImage:
+    """Their product; the more precisely emissions are placed, the more of it is sampled."""
+    left = splitting**-SHARPENING
+    return product_of_experts(
+        sampled, other, weight=1.0 - left * (1.0 - weight), bandwidth_px=left * bandwidth_px
+    )
 
 
 def _lowered(share: float, per_fluorophore: float, least: float) -> float:
-    return max(share * per_fluorophore, least)
+    return max(share * min(per_fluorophore, 1.0), least)

@@ -298,7 +298,7 @@ def _refined(
     if prior is None:
         image = joined_with_deconvolution(
             sampled.density, without_margin(density, projection), guide,
-            per_fluorophore=sampled.per_fluorophore,
+            per_fluorophore=sampled.per_fluorophore, splitting=sampled.splitting,
         )  # fmt: skip
         std = image_std(image, sampled.std)
     else:
@@ -306,7 +306,10 @@ def _refined(
             prior.mean, movie, projection,
             n_workers=n_workers, progress=partial(report, "leading back"),
         )  # fmt: skip
-        image = joined_with_network(sampled.density, told, per_fluorophore=sampled.per_fluorophore)
+        image = joined_with_network(
+            sampled.density, told,
+            per_fluorophore=sampled.per_fluorophore, splitting=sampled.splitting,
+        )  # fmt: skip
         std = image_std(
             image, sampled.std, expected=prior.std, disagreement=sampled.density - prior.mean
         )

@@ -20,7 +20,7 @@ from dlbi.forward import Projection
 from dlbi.inference.fusion import density_bandwidth
 from dlbi.inference.hmm.chains import run_chains
 from dlbi.inference.hmm.refinement import MarkovChain, Schedule
-from dlbi.inference.hmm.start import NOTHING_KNOWN, KnownBlinking
+from dlbi.inference.hmm.start import NOTHING_KNOWN, KnownBlinking, emission_nats, splitting
 from dlbi.inference.measurement.moments import blinking_moments
 from dlbi.inference.uncertainty import occupancy, with_p_real
 from dlbi.reconstruction.measurement import MARGIN_PX, Movie
@@ -56,6 +56,8 @@ class Sampled:
     emitters : Emitters
     per_fluorophore : float
         Emitters per fluorophore in the whole field; 1 if each stands for one.
+    splitting : float
+        Emitters per fluorophore that the precision of single emissions asks for, ≥ 1.
     record : dict
         Diagnostics for the provenance.
     """
@@ -65,6 +67,7 @@ class Sampled:
     occupancy: FloatImage
     emitters: Emitters
     per_fluorophore: float
+    splitting: float
     record: dict[str, Any]
 
 
@@ -108,6 +111,9 @@ def sample(
     max_px = MAX_TILE_VOXELS // (movie.stack.n_frames * schedule.n_chains)
     tiles = plan(camera.shape, max_px=max_px, halo_px=TILE_HALO_PX)
     variance = movie.variance_under(projection.psf)
+    q = moments.on_fraction(PRESET_CHAIN.steady_on_fraction)
+    nats = emission_nats(known.flux or moments.flux(q), variance, guide, projection)
+    parts = splitting(nats)
     tables, diagnostics, lights = [], [], []
     for n, tile in enumerate(tiles):
         expected = guide[_fine_with_margin(tile.outer, f)]
@@ -116,6 +122,7 @@ def sample(
         chain = partial(
             MarkovChain, movie.frames(tile.outer), variance[tile.outer], expected, moments,
             projection.crop(tile.outer), chain=PRESET_CHAIN, known=known, schedule=schedule,
+            splitting=parts,
         )  # fmt: skip
         result = run_chains(
             chain, schedule,
@@ -150,9 +157,10 @@ def sample(
         "blinking_moments": moments._asdict(),
         "emitters_identifiable": all(c["identifiable"] for c in chains),
         "emitters_per_fluorophore": per_fluorophore,
+        "emission_nats": nats,
         "tiles": diagnostics,
     } | _agreement(diagnostics)
-    return Sampled(density, std, occupied, emitters, per_fluorophore, record)
+    return Sampled(density, std, occupied, emitters, per_fluorophore, parts, record)
 
 
 def _per_fluorophore(tiles: list[dict[str, Any]], lights: list[float]) -> float:

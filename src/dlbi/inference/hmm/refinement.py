@@ -18,7 +18,14 @@ from dlbi.forward import Projection
 from dlbi.inference.hmm.maps import PosteriorMaps
 from dlbi.inference.hmm.resampling import resampled_density
 from dlbi.inference.hmm.sampler import Prior, Sampler
-from dlbi.inference.hmm.start import NOTHING_KNOWN, KnownBlinking, shared_chain, starting_chain
+from dlbi.inference.hmm.start import (
+    NOTHING_KNOWN,
+    KnownBlinking,
+    chain_with,
+    emission_nats,
+    shared_chain,
+    starting_chain,
+)
 from dlbi.inference.measurement.moments import BlinkingMoments
 
 MAX_EMITTERS_PER_PX = 2.2
@@ -90,8 +97,8 @@ class Refinement:
     n_live : list of int
         Number of emitters after each sweep.
     per_fluorophore : float
-        Emitters per fluorophore, at most 1: less if each emitter stands for several, 0 where
-        nothing blinks.
+        Emitters per fluorophore: less than 1 if each emitter stands for several, 0 where nothing
+        blinks, more than 1 if fluorophores are split.
     """
 
     maps: PosteriorMaps
@@ -138,6 +145,8 @@ class MarkovChain:
     seed : int
     known : KnownBlinking
         Taken in place of what the moments and the decay of the light tell.
+    splitting : float
+        Emitters, at most, that share the emissions of one fluorophore, ≥ 1 (`start.splitting`).
 
     Notes
     -----
@@ -159,6 +168,7 @@ class MarkovChain:
         schedule: Schedule,
         seed: int,
         known: KnownBlinking = NOTHING_KNOWN,
+        splitting: float = 1.0,
     ) -> None:
         self._schedule = schedule
         self._projection = projection
@@ -168,16 +178,19 @@ class MarkovChain:
         )
         light = movie.sum(axis=(1, 2), dtype=np.float64)
         start = starting_chain(moments, chain, light, known)
-        self._per_fluorophore = self._scale.per_fluorophore(start, _mean_on(start, len(movie)))
-        self._start = self._scale.shared(start, _mean_on(start, len(movie)))
+        self._start, self._per_fluorophore = self._scale.expressed(start, len(movie), splitting)
+        self._splitting = max(self._per_fluorophore, 1.0)
         on_fraction = _mean_on(self._start, len(movie))
         self._sampler = Sampler(
             movie, np.float32(1.0) / noise_variance, projection=projection,
             prior=self._scale.prior(self._shape, self._start, on_fraction), beta=schedule.beta,
             seed=seed, start=resampled_density(guide) if schedule.start == "resampled" else None,
         )  # fmt: skip
-        self._ramp = _temperatures(self._sampler, guide, projection, schedule)
-        self._learnt_per_fluorophore = 1.0
+        nats = emission_nats(
+            self._sampler.physics.flux_mean, noise_variance, guide, projection
+        )  # fmt: skip
+        self._ramp = _temperatures(nats, schedule)
+        self._learnt_per_fluorophore = self._splitting
         self._matrices: list[NDArray[np.float64]] = []
         self._n_live: list[int] = []
         factor = self._sampler.factor
@@ -228,7 +241,8 @@ class MarkovChain:
             damping = np.sqrt(self._start.steady_on_fraction / max(learnt, 1e-3))
             on_fraction = sampler.on_fraction() * damping
             sampler.set_prior(self._scale.prior(self._shape, self._start, on_fraction), expand=True)
-            self._learnt_per_fluorophore = self._scale.per_fluorophore(self._start, on_fraction)
+            found = self._scale.found(self._start, on_fraction)
+            self._learnt_per_fluorophore = self._splitting * found
 
     def result(self) -> Refinement:
         """What the retained sweeps tell."""
@@ -256,20 +270,29 @@ class _Scale:
     def flux(self, chain: BlinkingChain) -> float:
         return self.known_flux or self.moments.flux(chain.steady_on_fraction)
 
-    def per_fluorophore(self, chain: BlinkingChain, on_fraction: float) -> float:
-        """Emitters per fluorophore of that blinking, at most 1."""
-        return min(1.0, self.most * max(self.flux(chain), 0.0) * on_fraction / self.light)
+    def found(self, chain: BlinkingChain, on_fraction: float) -> float:
+        """Emitters that there may be ÷ those of that blinking, at most 1."""
+        return min(1.0, self._room(chain, on_fraction))
 
-    def shared(self, chain: BlinkingChain, on_fraction: float) -> BlinkingChain:
-        """The chain of an emitter that stands for as many fluorophores of that blinking."""
-        if self.per_fluorophore(chain, on_fraction) == 1.0:
-            return chain
+    def expressed(
+        self, chain: BlinkingChain, n_frames: int, splitting: float
+    ) -> tuple[BlinkingChain, float]:
+        """Blinking of the emitters, and how many of them are one fluorophore of the given chain."""
+        on_fraction = _mean_on(chain, n_frames)
+        room = self._room(chain, on_fraction)
         steady = chain.steady_on_fraction
+        if room >= 1.0:
+            parts = min(splitting, room)
+            return (chain if parts == 1.0 else chain_with(steady / parts, chain)), parts
         light = self.light / self.most * steady / on_fraction
-        return shared_chain(chain, max(self.moments.on_fraction_of(light), steady))
+        return shared_chain(chain, max(self.moments.on_fraction_of(light), steady)), max(room, 0.0)
+
+    def _room(self, chain: BlinkingChain, on_fraction: float) -> float:
+        """Emitters that there may be ÷ those that have the light and the contrast of the movie."""
+        return self.most * max(self.flux(chain), 0.0) * on_fraction / self.light
 
     def prior(self, shape: FloatImage, chain: BlinkingChain, on_fraction: float) -> Prior:
-        shared = self.per_fluorophore(chain, on_fraction) < 1.0
+        shared = self.found(chain, on_fraction) < 1.0
         n = self.most if shared else self.light / (self.flux(chain) * on_fraction)
         flux = self.light / (n * on_fraction)
         return Prior(
@@ -293,18 +316,12 @@ def _prior_shape(guide: FloatImage) -> FloatImage:
     return np.asarray(shape, np.float32)
 
 
-def _temperatures(
-    sampler: Sampler, guide: FloatImage, projection: Projection, schedule: Schedule
-) -> NDArray[np.float64]:
+def _temperatures(nats: float, schedule: Schedule) -> NDArray[np.float64]:
     """Likelihood temperatures of the first sweeps, rising to `schedule.beta`.
 
     A bright emission would stick to whichever emitter is visited first, and emitters closer than
     the PSF would merge for good. The first sweeps are so hot that one frame weighs `HOT_NATS`.
     """
-    received = projection.forward(guide)
-    sigma = projection.psf.sigma_px(projection.camera.pixel_size_nm)
-    weight = float((sampler.field_weight * received).sum() / received.sum())
-    nats = 0.5 * sampler.physics.flux_mean**2 * weight / (4.0 * np.pi * sigma**2)
     hot = min(schedule.beta, HOT_NATS / max(nats, 1e-12))
     return np.geomspace(hot, schedule.beta, max(schedule.n_burn_in // 2, 2))
 

@@ -8,12 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+from dlbi.core.images import FloatImage
 from dlbi.core.photophysics import BlinkingChain
+from dlbi.forward import Projection
 from dlbi.inference.measurement.moments import BlinkingMoments
 
 MIN_BLEACHING, MAX_BLEACHING = 5e-4, 0.1
 DECAY_SIGMA = 3.0
 """Standard errors by which a decay must beat constant light to count as bleaching."""
+
+SPLITTING_NATS = 4.0
+"""Weight of one emission in one frame from which on a fluorophore is split. It is then placed to
+half of the PSF's σ."""
 
 
 class KnownBlinking(NamedTuple):
@@ -100,6 +106,49 @@ def shared_chain(chain: BlinkingChain, on_fraction: float) -> BlinkingChain:
     total = min(chain.emitting_to_dark + chain.dark_to_emitting, 1.0)
     on = min(total * on_fraction, 1.0 - chain.dark_to_bleached)
     return BlinkingChain(total * (1.0 - on_fraction), on, chain.dark_to_bleached)
+
+
+def emission_nats(
+    flux: float, noise_variance: FloatImage, density: FloatImage, projection: Projection
+) -> float:
+    """What one emission in one frame weighs against none, nats.
+
+    Parameters
+    ----------
+    flux : float, counts
+        Its light.
+    noise_variance : ndarray, (Y, X), counts²
+    density : ndarray, fine grid of the projection
+        Where light comes from, of any scale.
+    projection : Projection
+
+    Notes
+    -----
+    N = ½ flux² Σh² w with Σh² = 1/(4πσ²) and the inverse noise variance w, averaged over the light
+    that the camera receives. Such an emission is placed to σ ÷ √N.
+    """
+    received = projection.forward(density)
+    sigma = projection.psf.sigma_px(projection.camera.pixel_size_nm)
+    weight = float((received / noise_variance).sum() / received.sum())
+    return 0.5 * flux**2 * weight / (4.0 * np.pi * sigma**2)
+
+
+def splitting(nats: float) -> float:
+    """Emitters that share the emissions of one fluorophore, ≥ 1.
+
+    Parameters
+    ----------
+    nats : float
+        `emission_nats`.
+
+    Notes
+    -----
+    N ÷ 4. Cumulants hardly tell a fluorophore that emits often from many that emit rarely. Where
+    emissions are placed precisely it matters: emitters fewer than the places that light comes from
+    merge neighbours and stay where they began. Too many share what belongs together, which
+    costs little.
+    """
+    return max(1.0, nats / SPLITTING_NATS)
 
 
 def with_bleaching(chain: BlinkingChain, light: NDArray[np.floating]) -> BlinkingChain:

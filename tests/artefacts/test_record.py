@@ -9,7 +9,8 @@ from dlbi.artefacts.record import LARGE_R_HAT_95, check_record, record_of
 from dlbi.reconstruction.prior import LARGE_SHARE
 from dlbi.reconstruction.sampling import LARGE_R_HAT
 
-TILES = [{"chains": [{"identifiable": True}, {"identifiable": True}]}]
+ONE = {"emitters_per_fluorophore": 1.0}
+TILES = [{"chains": [ONE, ONE]}]
 NETWORK = {"out_of_range": [], "share_in_disagreement": 0.02}
 
 
@@ -77,6 +78,16 @@ def test_a_movie_unlike_the_training():
     assert finding.sentence.endswith("haze 9 (trained on 0 to 1); n_frames 3")
 
 
-def test_one_chain_of_one_tile_with_too_many_fluorophores_is_noted():
-    tiles = [*TILES, {"chains": [{"identifiable": True}, {"identifiable": False}]}]
-    assert severities({"tiles": tiles, "r_hat_median": 1.0})["fluorophores"] == "note"
+@pytest.mark.parametrize(
+    ("per_fluorophore", "severity", "sentence"),
+    [
+        (1.0, "fine", "no more fluorophores than can be told apart"),
+        (0.5, "note", "stands for several"),
+        (4.0, "note", "several entries"),
+    ],
+)
+def test_one_chain_of_one_tile_tells_what_entries_stand_for(per_fluorophore, severity, sentence):
+    tiles = [*TILES, {"chains": [ONE, {"emitters_per_fluorophore": per_fluorophore}]}]
+    found = {f.name: f for f in check_record({"tiles": tiles, "r_hat_median": 1.0})}
+    assert found["fluorophores"].severity == severity
+    assert sentence in found["fluorophores"].sentence

@@ -112,6 +112,8 @@ def test_emitters_that_stand_for_several_pair_more_often():
         return float(logit(found.p_real.astype(float))[0])
 
     assert log_odds(0.25) - log_odds(1.0) == pytest.approx(0.55 * np.log(4.0), rel=1e-5)
+    # Of several emitters that are one fluorophore, one can be paired.
+    assert log_odds(1.0) - log_odds(4.0) == pytest.approx(0.55 * np.log(4.0), rel=1e-5)
     # Where nothing blinks, no number is believed.
     assert log_odds(0.0) == log_odds(0.03)
 

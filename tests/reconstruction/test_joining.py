@@ -35,12 +35,30 @@ def test_sampled_density_and_network_count_the_same_after_a_blur(images):
     np.testing.assert_allclose(found, with_light(expected, sampled.sum()), rtol=1e-3)
 
 
-@pytest.mark.parametrize(("per_fluorophore", "weight"), [(0.8, 0.4), (0.5, 0.25), (0.1, 0.25)])
+@pytest.mark.parametrize(
+    ("per_fluorophore", "weight"), [(7.0, 0.5), (0.8, 0.4), (0.5, 0.25), (0.1, 0.25)]
+)
 def test_emitters_that_stand_for_several_fluorophores_count_less(images, per_fluorophore, weight):
     sampled, network, _ = images
     expected = network * (blurred(sampled, 2.0) / blurred(network, 2.0)) ** weight
     found = joined_with_network(sampled, network, per_fluorophore=per_fluorophore)
     np.testing.assert_allclose(found, with_light(expected, sampled.sum()), rtol=1e-3)
+
+
+def test_the_more_precisely_emissions_are_placed_the_more_of_the_sampled_density_is_taken(images):
+    """Split into 16: half of what other images weigh, and of the width of the comparison."""
+    sampled, other, guide = images
+    seen, expected = (blurred(image, 1.0) for image in (sampled, other))
+    network = joined_with_network(sampled, other, splitting=16.0)
+    joined = with_light(other * (seen / expected) ** 0.75, sampled.sum())
+    np.testing.assert_allclose(network, joined, rtol=1e-3)
+    flat = joined_with_deconvolution(sampled, other, None, splitting=16.0)
+    joined = with_light(sampled.astype(np.float64) ** 0.85 * other**0.15, sampled.sum())
+    np.testing.assert_allclose(flat, joined, rtol=1e-3)
+    told = with_light(guide**0.4 * other.astype(np.float64) ** 0.6, other.sum())
+    guided = joined_with_deconvolution(sampled, other, guide, splitting=16.0)
+    joined = told * (blurred(sampled, 2.0) / blurred(told, 2.0)) ** 0.75
+    np.testing.assert_allclose(guided, with_light(joined, sampled.sum()), rtol=1e-3)
 
 
 def test_the_network_alone_gets_three_tenths_of_its_correction_and_keeps_its_light(images):

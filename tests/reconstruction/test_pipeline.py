@@ -15,6 +15,7 @@ from dlbi.core.optics import GaussianPSF, Halo
 from dlbi.evaluation.image import score_truth
 from dlbi.inference.hmm import refinement
 from dlbi.inference.hmm.refinement import Schedule
+from dlbi.inference.hmm.start import SPLITTING_NATS
 from dlbi.inference.threeb import ThreeBOptions
 from dlbi.inference.uncertainty import p_empty
 from dlbi.learning.confidence import false_discovery_tail
@@ -336,14 +337,19 @@ def test_a_masked_part_of_the_field_stays_empty(movie, monkeypatch, method, copy
     assert result.p_value[:, 384:].min() > 0.05
 
 
-@pytest.mark.parametrize(("brightness", "identifiable"), [(2.0, True), (0.02, False)])
-def test_the_record_says_whether_single_fluorophores_are_identifiable(brightness, identifiable):
+@pytest.mark.parametrize(
+    ("n", "brightness", "least", "most"),
+    [(600, 0.8, 1.0, 1.0), (60_000, 0.02, 0.0, 0.5), (600, 4.0, 3.0, 30.0)],
+)
+def test_the_record_tells_what_an_emitter_stands_for(n, brightness, least, most):
+    """For a fluorophore, for several, or for a part of one whose emissions are precise."""
     structure = draw("bundles", PixelGrid((256, 256), 20.0), np.random.default_rng(12))
-    n = 600 if identifiable else 60_000
-    dim = simulate(structure, custom(n_emitters=n, peak_to_noise=brightness), n_frames=60, rng=12)
-    result = run(dim)
+    scene = custom(n_emitters=n, peak_to_noise=brightness)
+    result = run(simulate(structure, scene, n_frames=60, rng=12))
     (tile,) = result.provenance["tiles"]
-    assert [chain["identifiable"] for chain in tile["chains"]] == [identifiable]
+    for chain in tile["chains"]:
+        assert least <= chain["emitters_per_fluorophore"] <= most
+        assert chain["identifiable"] == (least == most == 1.0)
     assert np.isfinite(result.mean).all()
 
 
@@ -500,7 +506,9 @@ def test_the_sampled_density_joins_what_it_was_sampled_under(movie, copying, mon
     ((name, (given, *guide)),) = joined
     per_fluorophore = record["emitters_per_fluorophore"]
     assert per_fluorophore < 0.5
-    assert weighed == [{"per_fluorophore": per_fluorophore}]
+    assert record["emission_nats"] > SPLITTING_NATS
+    splitting = record["emission_nats"] / SPLITTING_NATS
+    assert weighed == [{"per_fluorophore": per_fluorophore, "splitting": splitting}]
     # Either the deconvolution from a flat start or a network that copies it, led back.
     np.testing.assert_allclose(given, 2 * rl if method == "dlbi" else rl, rtol=1e-3, atol=1e-4)
     assert name == ("joined_with_network" if method == "dlbi" else "joined_with_deconvolution")

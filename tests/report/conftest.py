@@ -22,7 +22,7 @@ CHAIN = {
     "table_p1_to_p5": [0.25, 0.75, 0.2, 0.79, 0.01],
     "flux": 80.0,
     "n_live": [60, 50],
-    "identifiable": True,
+    "emitters_per_fluorophore": 1.0,
 }
 
 RECORD = {

@@ -90,18 +90,31 @@ def test_what_the_sampler_learnt_is_averaged_over_chains(sr, movie):
     ]
 
 
-def test_the_light_of_an_emitter_that_stands_for_several_is_not_that_of_a_fluorophore(sr, movie):
+@pytest.mark.parametrize(
+    ("per_fluorophore", "note"),
+    [
+        (1.0, "of one fluorophore"),
+        (0.5, "of an emitter, which stands for several"),
+        (3.0, "of one fluorophore"),
+    ],
+)
+def test_the_light_of_an_emitter_that_stands_for_several_is_not_that_of_a_fluorophore(
+    sr, movie, per_fluorophore, note
+):
     record = sr.provenance["reconstruction"]
-    (tile,) = record["tiles"]
-    chains = [chain | {"identifiable": False} for chain in tile["chains"]]
-    shared = record | {"tiles": [{"chains": chains}]}
-    told = [
-        {fact.label: fact.note for fact in learned_facts(r, sr, movie.stack)}
-        for r in (record, shared)
-    ]
-    assert [notes["Light of an emitting frame"] for notes in told] == [
-        "of one fluorophore", "of an emitter, which stands for several",
-    ]  # fmt: skip
+    ((first, second),) = (tile["chains"] for tile in record["tiles"])
+    chains = [first, second | {"emitters_per_fluorophore": per_fluorophore}]
+    told = learned_facts(record | {"tiles": [{"chains": chains}]}, sr, movie.stack)
+    notes = {fact.label: fact.note for fact in told}
+    assert notes["Light of an emitting frame"] == note
+    assert ("some 3 emitters share" in notes["Time emitting"]) == (per_fluorophore == 3.0)
+
+
+def test_a_small_share_of_the_frames_is_not_rounded_to_nothing(sr, movie):
+    record = sr.provenance["reconstruction"]
+    chain = record["tiles"][0]["chains"][0] | {"table_p1_to_p5": [0.1, 0.9, 0.004, 0.996, 0.0]}
+    seldom = learned_facts(record | {"tiles": [{"chains": [chain]}]}, sr, movie.stack)
+    assert values(seldom)["Time emitting"] == "0.4%"
 
 
 def test_a_halo_is_told_if_there_is_one(sr, movie):

@@ -28,6 +28,12 @@ def chains_of(record: Record) -> Iterator[Record]:
         yield from tile.get("chains", ())
 
 
+def per_fluorophore(record: Record) -> list[float]:
+    """Emitters per fluorophore, of every chain that tells it."""
+    key = "emitters_per_fluorophore"
+    return [chain[key] for chain in chains_of(record) if key in chain]
+
+
 def check_record(record: Record) -> list[Finding]:
     """Every check that the method left something for."""
     found = [_chains(record), _network_range(record), _network_agreement(record), _single(record)]
@@ -107,17 +113,25 @@ def _network_agreement(record: Record) -> Finding | None:
 
 
 def _single(record: Record) -> Finding | None:
-    known = [chain["identifiable"] for chain in chains_of(record) if "identifiable" in chain]
+    known = per_fluorophore(record)
     if not known:
         return None
-    if all(known):
+    if min(known) < 1.0:
         return Finding(
-            "fluorophores", Severity.FINE, "there are no more fluorophores than can be told apart"
+            "fluorophores",
+            Severity.NOTE,
+            "there are more fluorophores than can be told apart, so each entry of the table stands "
+            "for several",
+            "read the image as a density, and not the table",
+        )
+    if max(known) > 1.0:
+        return Finding(
+            "fluorophores",
+            Severity.NOTE,
+            "single emissions are placed so precisely that one fluorophore may have several "
+            "entries in the table",
+            "do not count fluorophores by the entries of the table",
         )
     return Finding(
-        "fluorophores",
-        Severity.NOTE,
-        "there are more fluorophores than can be told apart, so each entry of the table stands "
-        "for several",
-        "read the image as a density, and not the table",
+        "fluorophores", Severity.FINE, "there are no more fluorophores than can be told apart"
     )

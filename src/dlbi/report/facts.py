@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from dlbi.artefacts.movie import bright_level, haze_range
-from dlbi.artefacts.record import Record, chains_of
+from dlbi.artefacts.record import Record, chains_of, per_fluorophore
 from dlbi.core.images import ImageStack, Reconstruction
 from dlbi.core.photophysics import BlinkingChain
 from dlbi.reconstruction.measurement import Movie
@@ -22,6 +22,9 @@ END_SHARE = 0.1
 """Part of the movie at either end that the bleaching compares."""
 
 CURVE_POINTS, CURVE_SHARE = 80, 0.03
+
+SELDOM = 0.02
+"""Share of the frames below which percents need a digit more."""
 
 F64 = NDArray[np.float64]
 
@@ -109,7 +112,8 @@ def learned_facts(record: Record, sr: Reconstruction, stack: ImageStack) -> list
     """PSF, blinking and number of fluorophores, as far as the method learns them."""
     facts = _drift(record) + _psf(record)
     chain = learned_chain(record)
-    singles = all(c.get("identifiable", True) for c in chains_of(record))
+    told = per_fluorophore(record)
+    shared, parts = min(told, default=1.0) < 1.0, max(told, default=1.0)
     if chain is not None:
         lit = float(chain.on_fraction(stack.n_frames).mean())
         flux = float(np.mean([c["flux"] for c in chains_of(record)]))
@@ -117,9 +121,14 @@ def learned_facts(record: Record, sr: Reconstruction, stack: ImageStack) -> list
             Fact(
                 "Light of an emitting frame",
                 f"{number(flux)} counts",
-                "of one fluorophore" if singles else "of an emitter, which stands for several",
+                "of an emitter, which stands for several" if shared else "of one fluorophore",
             ),
-            Fact("Time emitting", f"{lit:.0%}", "share of the frames, bleaching included"),
+            Fact(
+                "Time emitting",
+                f"{lit:.1%}" if lit < SELDOM else f"{lit:.0%}",
+                "share of the frames, bleaching included"
+                + (f"; some {parts:.0f} emitters share a fluorophore" if parts > 1.0 else ""),
+            ),
             Fact("Stays on", _frames(chain.emitting_to_dark), "on average"),
             Fact(
                 "Stays dark", _frames(chain.dark_to_emitting + chain.dark_to_bleached), "on average"
@@ -128,7 +137,7 @@ def learned_facts(record: Record, sr: Reconstruction, stack: ImageStack) -> list
     if sr.emitters is not None:
         facts.append(
             Fact("Fluorophores", str(len(sr.emitters.x_nm)),
-                 "in the table" if singles else "in the table; each stands for several")
+                 "in the table; each stands for several" if shared else "in the table")
         )  # fmt: skip
     if "r_hat_median" in record:
         facts.append(

@@ -41,10 +41,11 @@ class Prepared:
         margin = MARGIN_PX * FACTOR
         return self.guide[margin:-margin, margin:-margin]
 
-    def chain(self, *, seed=1, schedule=SCHEDULE, variance=None):
+    def chain(self, *, seed=1, schedule=SCHEDULE, variance=None, splitting=1.0):
         return MarkovChain(
             self.frames, self.variance if variance is None else variance, self.guide,
             self.moments, self.projection, chain=CHAIN, schedule=schedule, seed=seed,
+            splitting=splitting,
         )  # fmt: skip
 
     def refine(self, *, seed=1, n_workers=1, schedule=SCHEDULE, progress=None, variance=None):
@@ -174,6 +175,33 @@ def test_emitters_that_stand_for_several_fluorophores_blink_like_them_together(
     learnt = result.chain.steady_on_fraction
     assert learnt > 1.4 * CHAIN.steady_on_fraction
     assert result.flux * (g - learnt) == pytest.approx(prepared.moments.contrast, rel=0.3)
+
+
+def test_split_fluorophores_emit_more_rarely_with_the_same_light_and_contrast(prepared):
+    """Three times as many emitters, each on a third of the time; never more than there may be."""
+    whole, split = (prepared.chain(splitting=n)._sampler.prior for n in (1.0, 3.0))
+    g = 1.0 + prepared.moments.light_cv**2
+    steady = [prior.chain.steady_on_fraction for prior in (whole, split)]
+    assert steady[1] == pytest.approx(steady[0] / 3.0)
+    assert split.chain.emitting_to_dark == whole.chain.emitting_to_dark
+    for prior, on in zip((whole, split), steady, strict=True):
+        assert prior.flux_mean * (g - on) == pytest.approx(prepared.moments.contrast, rel=1e-6)
+    assert 2.5 < split.intensity.sum() / whole.intensity.sum() < 4.5
+    chain = prepared.chain(splitting=3.0)
+    chain.run(20)
+    assert chain.result().per_fluorophore == pytest.approx(3.0)
+    assert not chain.result().identifiable
+
+
+def test_fluorophores_are_not_split_beyond_the_most_emitters_that_there_may_be(
+    prepared, monkeypatch
+):
+    most = 400
+    monkeypatch.setattr(refinement, "MAX_EMITTERS_PER_PX", most / SIDE**2)
+    chain = prepared.chain(splitting=50.0)
+    assert chain._sampler.prior.intensity.sum() <= 1.01 * most
+    chain.run(20)
+    assert 1.0 < chain.result().per_fluorophore < 5.0
 
 
 def test_diagnostics_are_finite_plain_values(results):

@@ -241,8 +241,8 @@ class MarkovChain:
             damping = np.sqrt(self._start.steady_on_fraction / max(learnt, 1e-3))
             on_fraction = sampler.on_fraction() * damping
             sampler.set_prior(self._scale.prior(self._shape, self._start, on_fraction), expand=True)
-            found = self._scale.found(self._start, on_fraction)
-            self._learnt_per_fluorophore = self._splitting * found
+            allowed = self._scale.allowed(self._start, on_fraction)
+            self._learnt_per_fluorophore = self._splitting * allowed
 
     def result(self) -> Refinement:
         """What the retained sweeps tell."""
@@ -270,8 +270,8 @@ class _Scale:
     def flux(self, chain: BlinkingChain) -> float:
         return self.known_flux or self.moments.flux(chain.steady_on_fraction)
 
-    def found(self, chain: BlinkingChain, on_fraction: float) -> float:
-        """Emitters that there may be ÷ those of that blinking, at most 1."""
+    def allowed(self, chain: BlinkingChain, on_fraction: float) -> float:
+        """Share of the emitters of that blinking that there may be."""
         return min(1.0, self._room(chain, on_fraction))
 
     def expressed(
@@ -292,7 +292,7 @@ class _Scale:
         return self.most * max(self.flux(chain), 0.0) * on_fraction / self.light
 
     def prior(self, shape: FloatImage, chain: BlinkingChain, on_fraction: float) -> Prior:
-        shared = self.found(chain, on_fraction) < 1.0
+        shared = self.allowed(chain, on_fraction) < 1.0
         n = self.most if shared else self.light / (self.flux(chain) * on_fraction)
         flux = self.light / (n * on_fraction)
         return Prior(

@@ -42,6 +42,7 @@ METHODS = ("dlbi", "bayes")
 FIELD_PX, N_FRAMES = 44, 200
 FIRST_SEED = 29_000
 N_GROUPS, N_BANDS = 5, 10
+KINDS = ("one", "several", "a part of one")
 
 
 class Found(NamedTuple):
@@ -50,7 +51,7 @@ class Found(NamedTuple):
     stated: NDArray[np.floating]
     true: NDArray[np.bool_]
     chance: float
-    shared: bool
+    stands_for: str
     occupancy: NDArray[np.floating]
     occupied: NDArray[np.bool_]
 
@@ -104,9 +105,15 @@ def compare(result: Reconstruction, emitters: Emitters, seed: int) -> Found:
     by_chance = paired(drawn(result.mean, len(found), seed), truth, MATCH_RADIUS_PX)
     return Found(
         result.emitters.p_real, paired(found, truth, MATCH_RADIUS_PX), float(by_chance.mean()),
-        not result.provenance["emitters_identifiable"], result.occupancy.ravel(),
+        stands_for(result.provenance["emitters_per_fluorophore"]), result.occupancy.ravel(),
         maximum_filter(there, OCCUPANCY_WINDOW_PX).ravel(),
     )  # fmt: skip
+
+
+def stands_for(per_fluorophore: float) -> str:
+    """What each emitter of a movie stands for, one of `KINDS`."""
+    one, several, part = KINDS
+    return one if per_fluorophore == 1.0 else several if per_fluorophore < 1.0 else part
 
 
 def slope(stated: NDArray[np.floating], true: NDArray[np.floating]) -> float:
@@ -123,8 +130,8 @@ def table(movies: dict[tuple[str, str], list[Found]]) -> None:
     print("\n| regime | method | emitters | stated → true | slope | all | by chance |")
     print("|---" * 7 + "|")
     for (regime, method), found in movies.items():
-        for shared in (False, True):
-            chosen = [f for f in found if f.shared is shared]
+        for kind in KINDS:
+            chosen = [f for f in found if f.stands_for == kind]
             if not chosen:
                 continue
             stated, true = (
@@ -134,7 +141,7 @@ def table(movies: dict[tuple[str, str], list[Found]]) -> None:
             pairs = " ".join(f"{s:.2f}→{t:.2f}" for s, t in steps.T)
             chance = np.average([f.chance for f in chosen], weights=[len(f.true) for f in chosen])
             print(
-                f"| {regime} | `{method}` | {'several' if shared else 'one'}, {len(chosen)} movies "
+                f"| {regime} | `{method}` | {kind}, {len(chosen)} movies "
                 f"| {pairs} | {slope(*steps):.2f} | {true.mean():.2f} | {chance:.2f} |"
             )
     print("\n| regime | method | occupancy, stated → true | slope |\n|---|---|---|---|")

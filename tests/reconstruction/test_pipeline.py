@@ -339,7 +339,7 @@ def test_a_masked_part_of_the_field_stays_empty(movie, monkeypatch, method, copy
 
 @pytest.mark.parametrize(
     ("n", "brightness", "least", "most"),
-    [(600, 0.8, 1.0, 1.0), (60_000, 0.02, 0.0, 0.5), (600, 4.0, 3.0, 30.0)],
+    [(600, 0.8, 1.0, 1.0), (60_000, 0.02, 0.0, 0.5), (600, 4.0, 1.5, 4.0)],
 )
 def test_the_record_tells_what_an_emitter_stands_for(n, brightness, least, most):
     """For a fluorophore, for several, or for a part of one whose emissions are precise."""

@@ -19,6 +19,7 @@ from zlib import crc32
 
 import numpy as np
 
+from dlbi.bench.experiments.families import FAMILIES
 from dlbi.core.errors import DlbiWarning
 from dlbi.core.grid import PixelGrid
 from dlbi.core.rng import stream
@@ -28,10 +29,6 @@ from dlbi.simulation.movie import SimulatedMovie, simulate
 from dlbi.simulation.presets import custom
 from dlbi.simulation.structures import draw
 
-FAMILIES = (
-    "filaments", "bundles", "er", "rings", "mesh", "line_pairs",
-    "mitochondria", "chromatin", "star",
-)  # fmt: skip
 METHODS = ("rl", "bayes", "network", "dlbi")
 SEEDS = (36_001, 36_002, 36_003)
 FIELD_PX, UPSCALING = 60, 8

@@ -337,22 +337,6 @@ def test_a_masked_part_of_the_field_stays_empty(movie, monkeypatch, method, copy
     assert result.p_value[:, 384:].min() > 0.05
 
 
-@pytest.mark.parametrize(
-    ("n", "brightness", "least", "most"),
-    [(600, 0.8, 1.0, 1.0), (60_000, 0.02, 0.0, 0.5), (600, 4.0, 1.5, 4.0)],
-)
-def test_the_record_tells_what_an_emitter_stands_for(n, brightness, least, most):
-    """For a fluorophore, for several, or for a part of one whose emissions are precise."""
-    structure = draw("bundles", PixelGrid((256, 256), 20.0), np.random.default_rng(12))
-    scene = custom(n_emitters=n, peak_to_noise=brightness)
-    result = run(simulate(structure, scene, n_frames=60, rng=12))
-    (tile,) = result.provenance["tiles"]
-    for chain in tile["chains"]:
-        assert least <= chain["emitters_per_fluorophore"] <= most
-        assert chain["identifiable"] == (least == most == 1.0)
-    assert np.isfinite(result.mean).all()
-
-
 def test_a_guide_is_used(movie):
     truth = movie.truth(8)
     guide = movie.truth_density(8).density

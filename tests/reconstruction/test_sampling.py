@@ -12,6 +12,7 @@ from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
 from dlbi.inference.hmm import refinement
 from dlbi.inference.hmm.refinement import Schedule
+from dlbi.inference.hmm.start import SPLITTING_NATS
 from dlbi.inference.measurement.background import Background
 from dlbi.inference.uncertainty import PAIRED_LOG_ODDS, PAIRED_SHARE, SHARED_SHARE
 from dlbi.reconstruction import sampling
@@ -23,6 +24,9 @@ from dlbi.reconstruction.measurement import (
     projection_of,
 )
 from dlbi.reconstruction.sampling import Sampled, sample
+from dlbi.simulation.movie import simulate
+from dlbi.simulation.presets import custom
+from dlbi.simulation.structures import draw
 
 SHORT = Schedule(n_sweeps=12, n_burn_in=6)
 SETTLED = Schedule(n_sweeps=40, n_burn_in=15)
@@ -105,6 +109,23 @@ def test_tiled_fields_join_without_seams(scene, whole, monkeypatch):
     y, x = tiled.emitters.y_nm, tiled.emitters.x_nm
     assert min(y.min(), x.min()) >= 0
     assert max(y.max(), x.max()) < 32 * 160
+
+
+@pytest.mark.parametrize(
+    ("n", "brightness", "least", "most"),
+    [(600, 0.8, 1.0, 1.0), (60_000, 0.02, 0.0, 0.5), (600, 4.0, 1.5, 4.0)],
+)
+def test_an_emitter_is_a_fluorophore_or_several_or_a_part_of_one_whose_emissions_are_precise(
+    n, brightness, least, most
+):
+    structure = draw("bundles", PixelGrid((256, 256), 20.0), np.random.default_rng(12))
+    scene = custom(n_emitters=n, peak_to_noise=brightness)
+    stack = simulate(structure, scene, n_frames=60, rng=12).stack
+    found = run(_scene(stack, scene.microscope.psf))
+    assert least <= found.per_fluorophore <= most
+    assert found.record["emitters_identifiable"] == (least == most == 1.0)
+    assert found.splitting == max(1.0, found.record["emission_nats"] / SPLITTING_NATS)
+    assert (found.splitting > 1.0) == (most > 1.0)
 
 
 def test_tiles_count_by_their_light_in_emitters_per_fluorophore(scene, monkeypatch):

@@ -108,6 +108,8 @@ def test_the_light_of_an_emitter_that_stands_for_several_is_not_that_of_a_fluoro
     notes = {fact.label: fact.note for fact in told}
     assert notes["Light of an emitting frame"] == note
     assert ("some 3 emitters share" in notes["Time emitting"]) == (per_fluorophore == 3.0)
+    assert ("several entries" in notes["Fluorophores"]) == (per_fluorophore == 3.0)
+    assert ("stands for several" in notes["Fluorophores"]) == (per_fluorophore == 0.5)
 
 
 def test_a_small_share_of_the_frames_is_not_rounded_to_nothing(sr, movie):

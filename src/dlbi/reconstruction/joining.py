@@ -29,7 +29,7 @@ GUIDE_SHARE, LEAST_GUIDE_SHARE = 0.4, 0.2
 emitter is a fluorophore, and if each stands for many: there the mean image tells more."""
 
 SHARPENING = 0.25
-"""Power of the splitting with which weight and comparison leave the other image behind."""
+"""Power of the splitting by which the other image's weight and the width of the comparison fall."""
 
 
 def nearer_to_movie(image: FloatImage, explaining: FloatImage) -> FloatImage:

@@ -112,8 +112,8 @@ def learned_facts(record: Record, sr: Reconstruction, stack: ImageStack) -> list
     """PSF, blinking and number of fluorophores, as far as the method learns them."""
     facts = _drift(record) + _psf(record)
     chain = learned_chain(record)
-    told = per_fluorophore(record)
-    shared, parts = min(told, default=1.0) < 1.0, max(told, default=1.0)
+    emitters = per_fluorophore(record)
+    shared, parts = min(emitters, default=1.0) < 1.0, max(emitters, default=1.0)
     if chain is not None:
         lit = float(chain.on_fraction(stack.n_frames).mean())
         flux = float(np.mean([c["flux"] for c in chains_of(record)]))
@@ -135,10 +135,9 @@ def learned_facts(record: Record, sr: Reconstruction, stack: ImageStack) -> list
             ),
         ]
     if sr.emitters is not None:
-        facts.append(
-            Fact("Fluorophores", str(len(sr.emitters.x_nm)),
-                 "in the table; each stands for several" if shared else "in the table")
-        )  # fmt: skip
+        entries = "; each stands for several" if shared else "; one may have several entries"
+        told = entries if shared or parts > 1.0 else ""
+        facts.append(Fact("Fluorophores", str(len(sr.emitters.x_nm)), f"in the table{told}"))
     if "r_hat_median" in record:
         facts.append(
             Fact("Agreement of the chains", f"R-hat {record['r_hat_median']:.2f}",

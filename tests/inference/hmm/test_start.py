@@ -113,6 +113,15 @@ def test_the_weight_of_an_emission_is_its_log_likelihood_and_gives_its_error():
     assert found / 2.0**2 == pytest.approx((slope**2).sum() / 9.0, rel=0.05)
 
 
+@pytest.mark.parametrize(("flux", "level"), [(0.0, 1.0), (-60.0, 1.0), (60.0, 0.0)])
+def test_what_does_not_shine_weighs_nothing(flux, level):
+    """A movie without blinking may have a negative second cumulant, and so a negative flux."""
+    camera = PixelGrid((12, 12), 100.0)
+    projection = Projection(camera.refine(4), camera, GaussianPSF(250.0))
+    density = np.full((48, 48), level, np.float32)
+    assert emission_nats(flux, np.ones((12, 12), np.float32), density, projection) == 0.0
+
+
 def test_only_emissions_that_weigh_enough_split_a_fluorophore():
     assert splitting(0.0) == splitting(SPLITTING_NATS) == 1.0
     assert splitting(3.0 * SPLITTING_NATS) == pytest.approx(3.0)

@@ -125,11 +125,15 @@ def emission_nats(
     Notes
     -----
     N = ½ flux² Σh² w with Σh² = 1/(4πσ²) and the inverse noise variance w, averaged over the light
-    that the camera receives. Such an emission is placed to σ ÷ √N.
+    that the camera receives. Such an emission is placed to σ ÷ √N. Nothing weighs nothing: 0 for
+    a flux that is not positive, and where the density is empty.
     """
     received = projection.forward(density)
+    light = float(received.sum(dtype=np.float64))
+    if flux <= 0.0 or light <= 0.0:
+        return 0.0
     sigma = projection.psf.sigma_px(projection.camera.pixel_size_nm)
-    weight = float((received / noise_variance).sum() / received.sum())
+    weight = float((received / noise_variance).sum(dtype=np.float64)) / light
     return 0.5 * flux**2 * weight / (4.0 * np.pi * sigma**2)
 
 
@@ -145,8 +149,8 @@ def splitting(nats: float) -> float:
     -----
     N ÷ 4. Cumulants hardly tell a fluorophore that emits often from many that emit rarely. Where
     emissions are placed precisely it matters: emitters fewer than the places that light comes from
-    merge neighbours and stay where they began. Too many share what belongs together, which
-    costs little.
+    merge neighbours and stay where they began. Too many share what belongs together, which costs
+    little.
     """
     return max(1.0, nats / SPLITTING_NATS)
 

@@ -87,6 +87,10 @@ def test_occupancy_is_less_certain_than_the_share_of_sweeps():
     np.testing.assert_allclose(found + found[::-1], 1.0, atol=1e-6)
     assert (np.diff(found) < 0).all()
     np.testing.assert_allclose(logit(found.astype(float)), -0.8 * logit(p_empty), rtol=1e-4)
+    # Emitters that stand for several say nothing else, parts of one fluorophore are too many.
+    np.testing.assert_array_equal(occupancy(p_empty, per_fluorophore=0.2), found)
+    split = logit(occupancy(p_empty, per_fluorophore=4.0).astype(float))
+    np.testing.assert_allclose(split, -0.8 * logit(p_empty) - 0.5 * np.log(4.0), rtol=1e-4)
 
 
 def test_p_real_is_read_where_the_emitter_is():

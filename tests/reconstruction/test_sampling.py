@@ -14,7 +14,7 @@ from dlbi.inference.hmm import refinement
 from dlbi.inference.hmm.refinement import Schedule
 from dlbi.inference.hmm.start import SPLITTING_NATS
 from dlbi.inference.measurement.background import Background
-from dlbi.inference.uncertainty import PAIRED_LOG_ODDS, PAIRED_SHARE, SHARED_SHARE
+from dlbi.inference.uncertainty import PAIRED_LOG_ODDS, PAIRED_SHARE, SHARED_SHARE, occupancy
 from dlbi.reconstruction import sampling
 from dlbi.reconstruction.measurement import (
     MARGIN_PX,
@@ -126,6 +126,19 @@ def test_an_emitter_is_a_fluorophore_or_several_or_a_part_of_one_whose_emissions
     assert found.record["emitters_identifiable"] == (least == most == 1.0)
     assert found.splitting == max(1.0, found.record["emission_nats"] / SPLITTING_NATS)
     assert (found.splitting > 1.0) == (most > 1.0)
+
+
+def test_the_occupancy_of_a_tile_counts_the_parts_of_a_fluorophore(scene, monkeypatch):
+    told = []
+
+    def spy(p_empty, *, per_fluorophore):
+        told.append(per_fluorophore)
+        return occupancy(p_empty, per_fluorophore=per_fluorophore)
+
+    monkeypatch.setattr(sampling, "occupancy", spy)
+    found = run(scene)
+    assert found.per_fluorophore > 1.0
+    assert told == [found.per_fluorophore]
 
 
 def test_tiles_count_by_their_light_in_emitters_per_fluorophore(scene, monkeypatch):

@@ -39,6 +39,10 @@ fine pixels."""
 LOG_ODDS_SHRINKAGE = 0.8
 """Share of the log odds of being occupied that holds: sweeps of a chain resemble each other."""
 
+SPLIT_LOG_ODDS = 0.5
+"""Log odds by which they fall with the logarithm of the emitters that are one fluorophore: these
+spread over more places than it has."""
+
 EMPTY_LOG_ODDS = (-1.80, -1.61, -0.09)
 """Log odds that a pixel is empty, a + b λ + c λ², against λ = ln(brightness + 0.01)."""
 
@@ -98,19 +102,23 @@ def image_std(
     return np.asarray(np.sqrt(variance), np.float32)
 
 
-def occupancy(p_empty: FloatImage) -> FloatImage:
+def occupancy(p_empty: FloatImage, *, per_fluorophore: float = 1.0) -> FloatImage:
     """Calibrated probability of a fluorophore near each pixel.
 
     Parameters
     ----------
     p_empty : ndarray
         Share of the sweeps without one, within (0, 1).
+    per_fluorophore : float
+        Emitters per fluorophore; it counts where it is more than 1.
 
     Notes
     -----
-    0.8 × log odds.
+    0.8 × log odds − 0.5 ln(emitters per fluorophore).
     """
-    return np.asarray(expit(-LOG_ODDS_SHRINKAGE * logit(p_empty.astype(np.float64))), np.float32)
+    log_odds = -LOG_ODDS_SHRINKAGE * logit(p_empty.astype(np.float64))
+    log_odds -= SPLIT_LOG_ODDS * np.log(max(per_fluorophore, 1.0))
+    return np.asarray(expit(log_odds), np.float32)
 
 
 def p_empty(image: FloatImage) -> FloatImage:

@@ -131,7 +131,8 @@ def sample(
             progress=partial(_report_tile, progress, n, len(tiles)),
             on_preview=on_preview if n == len(tiles) - 1 else None,
         )  # fmt: skip
-        found = occupancy(result.p_empty)
+        in_tile = _of_chains(result.diagnostics)
+        found = occupancy(result.p_empty, per_fluorophore=in_tile)
         core, inner = scale(tile.core, f), scale(tile.inner, f)
         for whole, part in (
             (density, result.density),
@@ -141,9 +142,7 @@ def sample(
             whole[core] = part[inner]
         own = result.emitters.within(camera.crop_region(tile.core))
         outer = camera.crop_region(tile.outer).refine(f)
-        tables.append(
-            with_p_real(own, found, outer, per_fluorophore=_of_chains(result.diagnostics))
-        )
+        tables.append(with_p_real(own, found, outer, per_fluorophore=in_tile))
         diagnostics.append(result.diagnostics)
         lights.append(float(expected.sum(dtype=np.float64)))
     emitters = Emitters.concatenate(tables)

@@ -22,8 +22,8 @@ from dlbi.core.photophysics import BlinkingChain
 from dlbi.forward import Projection
 from dlbi.inference.deconvolution import richardson_lucy
 from dlbi.inference.hmm.chain import filter_reference, sample_reference
+from dlbi.inference.hmm.emission import log_ratio_reference
 from dlbi.inference.hmm.sampler import Prior, Sampler
-from dlbi.inference.hmm.sweep import log_ratio_reference
 from dlbi.inference.measurement.background import estimate_background
 from dlbi.inference.measurement.noise import fit_noise
 from dlbi.reconstruction import reconstruct

@@ -11,14 +11,13 @@ from dlbi.core.lanes import whole_blocks
 from dlbi.core.optics import integrated_profile
 from dlbi.core.photophysics import BLEACHED, DARK, EMITTING, BlinkingChain
 from dlbi.core.rng import stream_key
+from dlbi.inference.hmm.emission import MIN_LIGHT_SHARE, log_ratio_reference
 from dlbi.inference.hmm.state import Guide, Physics, new_field, new_scratch, new_slots
 from dlbi.inference.hmm.sweep import (
-    MIN_LIGHT_SHARE,
     _count,
     _draw_flux,
     _draw_light,
     _explain,
-    log_ratio_reference,
     subtract_emitters,
     sweep_tile,
 )
@@ -29,7 +28,7 @@ ISOLATED_PX = 9
 
 
 def physics_of(**changes):
-    physics = Physics(SIGMA, HALF, 1.0, 100.0, 10.0, 0.2, CHAIN.matrix, CHAIN.start)
+    physics = Physics(SIGMA, HALF, 1.0, 100.0, 10.0, 0.2, CHAIN.matrix, CHAIN.start, 0.0)
     return physics._replace(**changes)
 
 

@@ -8,11 +8,12 @@ one writing pass for what it changes.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-from dlbi.core.kernels import F32, F64, kernel
+from dlbi.core.kernels import F32, F64, I64, kernel
 from dlbi.core.lanes import LANES, load, multiply_add, splat, store
 from dlbi.inference.hmm.state import Field, Scratch
 
@@ -35,6 +36,12 @@ class Stiffness(NamedTuple):
     own_x: float
     y: float
     x: float
+
+
+@kernel
+def first_pixel(position: float, half: int) -> int:
+    """First pixel, along one axis, of the window of an emitter at `position`."""
+    return math.floor(position + 0.5) - half
 
 
 @kernel
@@ -106,3 +113,60 @@ def swap_light(
                 pixel = residual[y0 + i, x0 + j]
                 without = multiply_add(np.float32(old_y[i] * old_x[j]), back, load(pixel, t))
                 store(pixel, t, multiply_add(-np.float32(y[i] * x[j]), out, without))
+
+
+@kernel
+def filter_frames(
+    field: Field, beta: float, y0: int, x0: int, gy: F64, gx: F64, frames: I64, matched: F64
+) -> float:
+    """Σ_p w h R of some frames into `matched` (n,), the frames' numbers being `frames` (n,).
+
+    Returns the energy G = Σ_p w h² of the window.
+    """
+    energy = 0.0
+    matched[:] = 0.0
+    for i in range(gy.size):
+        for j in range(gx.size):
+            h = gy[i] * gx[j]
+            wh = beta * field.weight[y0 + i, x0 + j] * h
+            energy += wh * h
+            pixel = field.residual[y0 + i, x0 + j]
+            for k in range(frames.size):
+                matched[k] += wh * pixel[frames[k]]
+    return energy
+
+
+@kernel
+def shared_energy(
+    field: Field,
+    beta: float,
+    y0: int,
+    x0: int,
+    gy: F64,
+    gx: F64,
+    down: int,
+    right: int,
+    other_gy: F64,
+    other_gx: F64,
+) -> float:
+    """Σ_p w h h' over the pixels that two windows share.
+
+    The one of h' begins `down` rows and `right` columns after (y0, x0).
+    """
+    energy = 0.0
+    for i in range(max(down, 0), min(gy.size, gy.size + down)):
+        for j in range(max(right, 0), min(gx.size, gx.size + right)):
+            h = gy[i] * gx[j]
+            other = other_gy[i - down] * other_gx[j - right]
+            energy += beta * field.weight[y0 + i, x0 + j] * h * other
+    return energy
+
+
+@kernel
+def add_to_frame(
+    residual: F32, y0: int, x0: int, gy: F64, gx: F64, light: np.float32, t: int
+) -> None:
+    """Add light · h to one frame of the residual."""
+    for i in range(gy.size):
+        for j in range(gx.size):
+            residual[y0 + i, x0 + j, t] += np.float32(gy[i] * gx[j]) * light

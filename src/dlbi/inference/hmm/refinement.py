@@ -185,6 +185,7 @@ class MarkovChain:
             movie, np.float32(1.0) / noise_variance, projection=projection,
             prior=self._scale.prior(self._shape, self._start, on_fraction), beta=schedule.beta,
             seed=seed, start=resampled_density(guide) if schedule.start == "resampled" else None,
+            exchanging=splitting > 1.0,
         )  # fmt: skip
         nats = emission_nats(
             self._sampler.physics.flux_mean, noise_variance, guide, projection

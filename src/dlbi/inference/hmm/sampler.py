@@ -20,6 +20,9 @@ from dlbi.inference.hmm.sweep import subtract_emitters, sweep_tiles
 CANDIDATE_SHARE = 0.6
 """Birth candidates per expected emitter of a tile and sweep."""
 
+REACH_SIGMA = 0.5
+"""How far apart emitters exchange emissions, in σ."""
+
 WINDOW_SIGMA = 2.7
 """Half width of the PSF window in σ."""
 
@@ -72,6 +75,8 @@ class Sampler:
     seed : int
     start : ndarray, fine grid with margin, optional
         Density, of any scale, that the first emitters are drawn from in place of the prior's.
+    exchanging : bool
+        Whether neighbours exchange emissions (`exchange`).
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class Sampler:
         beta: float,
         seed: int,
         start: FloatImage | None = None,
+        exchanging: bool = False,
     ) -> None:
         camera, fine = projection.camera, projection.fine
         self.factor = round(camera.pixel_size_nm / fine.pixel_size_nm)
@@ -105,7 +111,7 @@ class Sampler:
         self.field_weight = weight
         self.physics = Physics(
             sigma, half, beta, prior.flux_mean, prior.flux_sd, prior.light_cv,
-            prior.chain.matrix, prior.chain.start,
+            prior.chain.matrix, prior.chain.start, REACH_SIGMA * sigma if exchanging else 0.0,
         )  # fmt: skip
         self.prior = prior
         self.slots = new_slots(64, n_frames)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlbi.core.images import FloatImage
-from dlbi.core.kernels import F32, F64, kernel
+from dlbi.core.kernels import F32, F64, I64, kernel
 from dlbi.core.lanes import whole_blocks, zero_rows
 
 
@@ -82,6 +82,9 @@ class Physics(NamedTuple):
         Coefficient of variation of the light from one emitting frame to the next; > 0.
     matrix, start : ndarray
         Blinking chain, (3, 3) and (3,).
+    reach : float
+        How far apart emitters may be, along each axis, to exchange emissions, camera pixels; 0 if
+        none do.
     """
 
     sigma: float
@@ -92,6 +95,7 @@ class Physics(NamedTuple):
     cv: float
     matrix: NDArray[np.float64]
     start: NDArray[np.float64]
+    reach: float
 
 
 class Guide(NamedTuple):
@@ -124,7 +128,9 @@ class Scratch(NamedTuple):
 
     Profiles of the present place (gy, gx) and their derivatives (dy, dx); profiles of the last and
     the next place in a window that holds both; weights of the matched filter and of its derivative;
-    then frames, in whole blocks where a window pass reads or writes them.
+    then frames, in whole blocks where a window pass reads or writes them; last, what an exchange
+    with another emitter needs: the other's profiles, the frames it is about, the matched filters of
+    both there, and the chance that the first of them emits.
     """
 
     gy: F64
@@ -152,6 +158,12 @@ class Scratch(NamedTuple):
     after_dark: NDArray[np.uint8]
     differs: NDArray[np.uint8]
     on: F32
+    other_gy: F64
+    other_gx: F64
+    frames: I64
+    ours: F64
+    theirs: F64
+    chance: F64
 
 
 @kernel
@@ -172,6 +184,8 @@ def new_scratch(half: int, n_frames: int, n_padded: int) -> Scratch:
         np.empty((3, n_frames)), np.empty(n_frames),
         np.empty(n_frames, np.uint8), np.empty(n_frames, np.uint8),
         np.empty(n_frames, np.float32),
+        np.empty(n), np.empty(n), np.empty(n_frames, np.int64),
+        np.empty(n_frames), np.empty(n_frames), np.empty(n_frames),
     )  # fmt: skip
 
 

@@ -9,16 +9,6 @@ that of an exact Gibbs sweep at any number of threads.
 
 Coordinates are padded camera pixels: integers are pixel centres, and the residual has enough
 zero-weight pixels around the field that no PSF window is ever clipped.
-
-The light of an emitting frame is u ~ N(a, (cv · a)²). With the matched filter
-c = β Σ_p w h R and the energy G = β Σ_p w h², integrating over u gives
-
-    ℓ = [a c − ½ a² G + ½ V c²] / (1 + V G) − ½ log(1 + V G),   V = (cv · a)²,
-
-and u given the frame is normal with mean (a + V c)/(1 + V G) and variance V/(1 + V G). Light is
-positive: below the c at which that mean reaches `MIN_LIGHT_SHARE` · a, ℓ continues along its
-tangent and u stays there. β is the likelihood temperature: 1 is the exact posterior, less mixes
-faster.
 """
 
 from __future__ import annotations
@@ -39,9 +29,16 @@ from dlbi.core.kernels import (
     normal_pair,
     uniform,
 )
-from dlbi.core.optics import integrated_profile
 from dlbi.inference.hmm.chain import backward, exponentials, forward
-from dlbi.inference.hmm.footprint import Stiffness, add_light, filter_window, swap_light
+from dlbi.inference.hmm.emission import drawn_light, emission, log_ratio
+from dlbi.inference.hmm.exchange import exchange, partner
+from dlbi.inference.hmm.footprint import (
+    Stiffness,
+    add_light,
+    filter_window,
+    first_pixel,
+    swap_light,
+)
 from dlbi.inference.hmm.state import Field, Guide, Physics, Scratch, Slots, new_scratch
 
 MAX_MOVE_PX = 0.4
@@ -50,50 +47,7 @@ MAX_MOVE_PX = 0.4
 MIN_FLUX_SHARE = 0.15
 """Fluxes below this share of the prior mean are raised to it."""
 
-MIN_LIGHT_SHARE = 0.15
-"""Least light of an emitting frame, as a share of the emitter's flux."""
-
-_PLACE, _PATH, _LIGHT, _MOVE, _FLUX, _DECIDE = range(6)
-
-
-def log_ratio_reference(
-    residual: NDArray[np.floating],
-    weight: NDArray[np.floating],
-    y: float,
-    x: float,
-    flux: float,
-    physics: Physics,
-) -> NDArray[np.float64]:
-    """log P(frame | emitting) / P(frame | not) of a fluorophore that is not in the residual, (T,).
-
-    The formula of this module in plain NumPy; the reference of the kernel that visits a slot.
-
-    Parameters
-    ----------
-    residual : ndarray, (Y, X, T)
-    weight : ndarray, (Y, X)
-        Inverse noise variance.
-    y, x, flux : float
-        Position in pixels of the residual, and light of an emitting frame.
-    physics : Physics
-    """
-    n = 2 * physics.half + 1
-    rows = math.floor(y + 0.5) - physics.half + np.arange(n)
-    columns = math.floor(x + 0.5) - physics.half + np.arange(n)
-    h = np.outer(
-        integrated_profile(rows, y, physics.sigma), integrated_profile(columns, x, physics.sigma)
-    )
-    wh = physics.beta * weight[np.ix_(rows, columns)] * h
-    energy = (wh * h).sum()
-    c = np.einsum("yx,yxt->t", wh, residual[np.ix_(rows, columns)], dtype=np.float64)
-    variance = (physics.cv * flux) ** 2
-    spread = 1.0 + variance * energy
-    corner = (MIN_LIGHT_SHARE * flux * spread - flux) / variance
-    bent = np.maximum(c, corner)
-    log_ratio = (flux * bent - 0.5 * flux**2 * energy + 0.5 * variance * bent**2) / spread
-    return np.asarray(
-        log_ratio - 0.5 * np.log(spread) + MIN_LIGHT_SHARE * flux * (c - bent), np.float64
-    )
+_PLACE, _PATH, _LIGHT, _MOVE, _FLUX, _DECIDE, _PARTNER, _EXCHANGE = range(8)
 
 
 @kernel
@@ -139,6 +93,12 @@ def sweep_tile(
                 continue
             _place_candidate(mix(visit_key, np.uint64(_PLACE)), tile, s, slots, physics, guide)
         _visit(visit_key, s, born, slots, field, physics, guide, decide, counts, scratch)
+        if physics.reach > 0.0 and slots.alive[s] == 1:
+            partner_key = mix(visit_key, np.uint64(_PARTNER))
+            other = partner(partner_key, s, order, slots, physics.reach)
+            if other >= 0:
+                exchange_key = mix(visit_key, np.uint64(_EXCHANGE))
+                exchange(exchange_key, s, other, slots, field, physics, scratch)
 
 
 @kernel
@@ -190,7 +150,7 @@ def _visit(
 ) -> None:
     half, residual = physics.half, field.residual
     y, x, a = slots.y[s], slots.x[s], float(slots.flux[s])
-    y0, x0 = _first_pixel(y, half), _first_pixel(x, half)
+    y0, x0 = first_pixel(y, half), first_pixel(x, half)
     gy, gx, old, new = scratch.gy, scratch.gx, slots.light[s], scratch.new
     fill_profiles(y, physics.sigma, y0, gy, scratch.dy)
     fill_profiles(x, physics.sigma, x0, gx, scratch.dx)
@@ -216,7 +176,7 @@ def _visit(
     total = _draw_light(mix(key, np.uint64(_LIGHT)), a, stiff.energy, physics, scratch)
 
     y_new, x_new = _move(mix(key, np.uint64(_MOVE)), s, y, x, old, stiff, slots, guide, scratch)
-    ny0, nx0 = _first_pixel(y_new, half), _first_pixel(x_new, half)
+    ny0, nx0 = first_pixel(y_new, half), first_pixel(x_new, half)
     top, left = min(y0, ny0), min(x0, nx0)
     n_rows, n_columns = gy.size + abs(ny0 - y0), gx.size + abs(nx0 - x0)
     _widen(gy, y0 - top, scratch.old_gy)
@@ -250,21 +210,13 @@ def _explain(
 ) -> tuple[float, Stiffness]:
     """Evidence log P(R|F)/P(R|N) of a fluorophore, its filtered states and its window sums."""
     stiff = filter_window(field, physics.beta, y0, x0, scratch)
-    variance = (physics.cv * a) ** 2
-    shrink = 1.0 / (1.0 + variance * stiff.energy)
-    own = np.float32(stiff.energy)
-    square = np.float32(0.5 * variance * shrink)
-    linear = np.float32(a * shrink)
-    constant = np.float32(-0.5 * a * a * stiff.energy * shrink + 0.5 * math.log(shrink))
-    least = np.float32(MIN_LIGHT_SHARE * a)
-    corner = np.float32((MIN_LIGHT_SHARE * a / shrink - a) / variance)
-    matched, log_ratio = scratch.matched, scratch.log_ratio
-    for t in range(log_ratio.size):
+    own, light = np.float32(stiff.energy), emission(a, stiff.energy, physics.cv)
+    matched, ratios = scratch.matched, scratch.log_ratio
+    for t in range(ratios.size):
         c = matched[t] + own * old[t]
         matched[t] = c
-        bent = max(c, corner)
-        log_ratio[t] = (square * bent + linear) * bent + constant + least * (c - bent)
-    exponentials(log_ratio, scratch.bits, scratch.floats, scratch.ratio)
+        ratios[t] = log_ratio(c, light)
+    exponentials(ratios, scratch.bits, scratch.floats, scratch.ratio)
     return forward(scratch.ratio, physics.matrix, physics.start, scratch.states), stiff
 
 
@@ -273,17 +225,12 @@ def _draw_light(
     key: np.uint64, a: float, energy: float, physics: Physics, scratch: Scratch
 ) -> float:
     """Light of every emitting frame into `new`; returns its sum."""
-    variance = (physics.cv * a) ** 2
-    shrink = 1.0 / (1.0 + variance * energy)
-    constant, slope = np.float32(a * shrink), np.float32(variance * shrink)
-    sd = np.float32(math.sqrt(variance * shrink))
-    least = np.float32(MIN_LIGHT_SHARE * a)
+    light = emission(a, energy, physics.cv)
     fill_normal(key, scratch.words, scratch.bits, scratch.floats, scratch.ratio, scratch.normal)
     new = scratch.new
     total = np.float32(0.0)
     for t in range(scratch.on.size):
-        drawn = constant + slope * scratch.matched[t] + sd * scratch.normal[t]
-        new[t] = scratch.on[t] * max(drawn, least)
+        new[t] = scratch.on[t] * drawn_light(scratch.matched[t], scratch.normal[t], light)
     for t in range(new.size):  # apart: an aliasing check must not decide how the sum is ordered
         total += new[t]
     return float(total)
@@ -347,11 +294,6 @@ def _step(force: float, stiffness: float, z: float) -> float:
 
 
 @kernel
-def _first_pixel(position: float, half: int) -> int:
-    return math.floor(position + 0.5) - half
-
-
-@kernel
 def _fine(position: float, factor: int) -> int:
     return math.floor((position + 0.5) * factor)
 
@@ -398,8 +340,8 @@ def subtract_emitters(slots: Slots, field: Field, physics: Physics) -> None:
     gy, gx, slope = np.empty(n), np.empty(n), np.empty(n)
     for s in range(slots.alive.size):
         if slots.alive[s]:
-            y0 = _first_pixel(slots.y[s], physics.half)
-            x0 = _first_pixel(slots.x[s], physics.half)
+            y0 = first_pixel(slots.y[s], physics.half)
+            x0 = first_pixel(slots.x[s], physics.half)
             fill_profiles(slots.y[s], physics.sigma, y0, gy, slope)
             fill_profiles(slots.x[s], physics.sigma, x0, gx, slope)
             add_light(field.residual, y0, x0, gy, gx, np.float32(-1.0), slots.light[s])

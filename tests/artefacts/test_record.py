@@ -6,8 +6,8 @@ import pytest
 
 from dlbi.artefacts.finding import Severity
 from dlbi.artefacts.record import LARGE_R_HAT_95, check_record, record_of
+from dlbi.inference.hmm.chains import LARGE_R_HAT
 from dlbi.reconstruction.prior import LARGE_SHARE
-from dlbi.reconstruction.sampling import LARGE_R_HAT
 
 ONE = {"emitters_per_fluorophore": 1.0}
 TILES = [{"chains": [ONE, ONE]}]

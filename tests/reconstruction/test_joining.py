@@ -46,18 +46,18 @@ def test_emitters_that_stand_for_several_fluorophores_count_less(images, per_flu
 
 
 def test_the_more_precisely_emissions_are_placed_the_more_of_the_sampled_density_is_taken(images):
-    """Split into 16: half of what other images weigh, and of the width of the comparison."""
+    """Split into 64: other images weigh a quarter, the comparison is an eighth as wide."""
     sampled, other, guide = images
-    seen, expected = (blurred(image, 1.0) for image in (sampled, other))
-    network = joined_with_network(sampled, other, splitting=16.0)
-    joined = with_light(other * (seen / expected) ** 0.75, sampled.sum())
+    seen, expected = (blurred(image, 0.25) for image in (sampled, other))
+    network = joined_with_network(sampled, other, splitting=64.0)
+    joined = with_light(other * (seen / expected) ** 0.875, sampled.sum())
     np.testing.assert_allclose(network, joined, rtol=1e-3)
-    flat = joined_with_deconvolution(sampled, other, None, splitting=16.0)
-    joined = with_light(sampled.astype(np.float64) ** 0.85 * other**0.15, sampled.sum())
+    flat = joined_with_deconvolution(sampled, other, None, splitting=64.0)
+    joined = with_light(sampled.astype(np.float64) ** 0.925 * other**0.075, sampled.sum())
     np.testing.assert_allclose(flat, joined, rtol=1e-3)
     told = with_light(guide**0.4 * other.astype(np.float64) ** 0.6, other.sum())
-    guided = joined_with_deconvolution(sampled, other, guide, splitting=16.0)
-    joined = told * (blurred(sampled, 2.0) / blurred(told, 2.0)) ** 0.75
+    guided = joined_with_deconvolution(sampled, other, guide, splitting=64.0)
+    joined = told * (blurred(sampled, 0.5) / blurred(told, 0.5)) ** 0.875
     np.testing.assert_allclose(guided, with_light(joined, sampled.sum()), rtol=1e-3)
 
 

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from dlbi.artefacts.finding import Finding, Severity
+from dlbi.inference.hmm.chains import LARGE_R_HAT
 from dlbi.reconstruction.prior import LARGE_SHARE
-from dlbi.reconstruction.sampling import LARGE_R_HAT
 
 Record = Mapping[str, Any]
 

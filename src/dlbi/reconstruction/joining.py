@@ -28,8 +28,9 @@ GUIDE_SHARE, LEAST_GUIDE_SHARE = 0.4, 0.2
 """Share of that guide in its geometric mean with the deconvolution that starts from it, if each
 emitter is a fluorophore, and if each stands for many: there the mean image tells more."""
 
-SHARPENING = 0.25
-"""Power of the splitting by which the other image's weight and the width of the comparison fall."""
+OTHER_WEIGHT_POWER, BANDWIDTH_POWER = 1 / 3, 1 / 2
+"""Powers of the splitting by which the other image's weight and the width of the comparison fall:
+emissions are placed as much more precisely as the width falls."""
 
 
 def nearer_to_movie(image: FloatImage, explaining: FloatImage) -> FloatImage:
@@ -58,8 +59,8 @@ def joined_with_network(
         Emitters per fluorophore. Below 1 the weight of the sampled density is proportional to it,
         down to the least one.
     splitting : float
-        `dlbi.reconstruction.sampling.Sampled.splitting`, ≥ 1. What the weight lacks of 1 and the
-        width of the comparison fall with its fourth root.
+        `dlbi.reconstruction.sampling.Sampled.splitting`, ≥ 1. What the weight lacks of 1 falls
+        with its cube root, the width of the comparison with its square root.
     """
     weight = _lowered(SAMPLED_WEIGHT, per_fluorophore, LEAST_SAMPLED_WEIGHT)
     return _joined(sampled, image, weight, BANDWIDTH_PX, splitting)
@@ -98,10 +99,11 @@ def _joined(
     sampled: FloatImage, other: FloatImage, weight: float, bandwidth_px: float, splitting: float
 ) -> FloatImage:
     """Their product; the more precisely emissions are placed, the more of it is sampled."""
-    left = splitting**-SHARPENING
     return product_of_experts(
-        sampled, other, weight=1.0 - left * (1.0 - weight), bandwidth_px=left * bandwidth_px
-    )
+        sampled, other,
+        weight=1.0 - (1.0 - weight) * splitting**-OTHER_WEIGHT_POWER,
+        bandwidth_px=bandwidth_px * splitting**-BANDWIDTH_POWER,
+    )  # fmt: skip
 
 
 def _lowered(share: float, per_fluorophore: float, least: float) -> float:

@@ -18,7 +18,7 @@ from dlbi.core.photophysics import BlinkingChain
 from dlbi.core.rng import derived_seed
 from dlbi.forward import Projection
 from dlbi.inference.fusion import density_bandwidth
-from dlbi.inference.hmm.chains import run_chains
+from dlbi.inference.hmm.chains import LARGE_R_HAT, run_chains
 from dlbi.inference.hmm.refinement import MarkovChain, Schedule
 from dlbi.inference.hmm.start import NOTHING_KNOWN, KnownBlinking, emission_nats, splitting
 from dlbi.inference.measurement.moments import blinking_moments
@@ -35,9 +35,6 @@ LIGHT_CV = 0.3
 MAX_TILE_VOXELS = 50_000_000
 """Pixels × frames sampled at once, of all chains together; about 1.5 GB with all that goes with
 them."""
-
-LARGE_R_HAT = 1.2
-"""Median R-hat over the bright camera pixels from which on the user is told."""
 
 TILE_HALO_PX = 8
 """Camera pixels around a tile that are sampled but not kept: more than two PSF windows."""

@@ -99,6 +99,17 @@ def test_chains_that_never_agree_make_all_their_sweeps():
     assert (never["n_sweeps"], never["stopped"]) == (N_SWEEPS, False)
 
 
+def test_chains_whose_images_are_alike_go_on_while_they_differ_more_than_each_varies():
+    """Levels 10 % apart hardly change the correlation of spots; noise of 2 % cannot explain them."""
+    options = schedule(2, enough=0.9)
+    apart = run_chains(partial(Spots, jump=0.1, noise=0.02), options, seed=1).diagnostics
+    assert min(apart["agreement"].values()) > 0.9
+    assert apart["r_hat_median"] > 1.5
+    assert (apart["n_sweeps"], apart["stopped"]) == (N_SWEEPS, False)
+    alike = run_chains(partial(Spots, jump=0.0, noise=0.02), options, seed=1).diagnostics
+    assert alike["stopped"]
+
+
 def test_chains_that_agree_at_once_still_keep_ten_sweeps():
     options = schedule(2, n_burn_in=18, enough=-1.0)
     assert run_chains(Spots, options, seed=1).diagnostics["n_sweeps"] == 28

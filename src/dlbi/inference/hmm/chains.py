@@ -27,6 +27,9 @@ CHECK_SWEEPS = 5
 LEAST_RETAINED = 10
 """Sweeps that every chain keeps, however well chains agree: their standard deviation needs them."""
 
+LARGE_R_HAT = 1.2
+"""Median R-hat over the bright camera pixels above which chains have not come together."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -94,7 +97,9 @@ def run_chains(
 
     Notes
     -----
-    A single chain cannot tell whether it has seen everything, so it always makes all its sweeps.
+    They agree when their images correlate to ``schedule.enough`` and differ no more than each of
+    them varies (`LARGE_R_HAT`). A single chain cannot tell whether it has seen everything, so it
+    always makes all its sweeps.
     """
     n_chains = schedule.n_chains
     seeds = [seed, *(derived_seed(seed, "chain", n) for n in range(1, n_chains))]
@@ -121,7 +126,8 @@ def run_chains(
                 maps = [chain.maps for chain in chains]
                 agreement[done] = PosteriorMaps.agreement(maps, each=each)
                 retained = done - schedule.n_burn_in
-                if retained >= LEAST_RETAINED and agreement[done] >= schedule.enough:
+                alike = retained >= LEAST_RETAINED and agreement[done] >= schedule.enough
+                if alike and _median_r_hat(maps) <= LARGE_R_HAT:
                     break
     reports.end()
     return _joined(
@@ -133,6 +139,12 @@ def _checkpoints(schedule: Schedule) -> list[int]:
     """Numbers of sweeps after which the chains are looked at."""
     first = max(PREVIEW_SWEEPS, schedule.n_burn_in + CHECK_SWEEPS)
     return [*range(first, schedule.n_sweeps, CHECK_SWEEPS), schedule.n_sweeps]
+
+
+def _median_r_hat(maps: list[PosteriorMaps]) -> float:
+    """Over the bright camera pixels; 1 if there are none."""
+    r_hat = PosteriorMaps.r_hat(maps)
+    return float(np.median(r_hat)) if r_hat.size else 1.0
 
 
 def _joined(

@@ -1,6 +1,7 @@
 """The sampler over a whole field: tiles, prior, workers and the parameters it learns."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,9 +32,12 @@ def flat(projection, n_emitters):
     return np.full(shape, n_emitters / (shape[0] * shape[1]), np.float32)
 
 
-def sampler_of(frames, projection, prior, *, noise=NOISE, seed=1, beta=1.0):
+def sampler_of(frames, projection, prior, *, noise=NOISE, seed=1, beta=1.0, exchanging=False):
     weight = np.full(frames.shape[1:], 1.0 / noise**2, np.float32)
-    return Sampler(frames, weight, projection=projection, prior=prior, beta=beta, seed=seed)
+    return Sampler(
+        frames, weight, projection=projection, prior=prior, beta=beta, seed=seed,
+        exchanging=exchanging,
+    )  # fmt: skip
 
 
 def noise_frames(shape, n_frames, *, sd=NOISE, seed=0):
@@ -47,9 +51,10 @@ def crowd(known_movie):
     return known_movie(y, x, (24, 24), 40, chain=CHAIN)
 
 
-def sampled(movie, *, seed, n_workers):
+def sampled(movie, *, seed, n_workers, exchanging):
     projection = movie.projection(margin_px=4)
-    sampler = sampler_of(movie.frames, projection, prior_of(flat(projection, 200)), seed=seed)
+    prior = prior_of(flat(projection, 200))
+    sampler = sampler_of(movie.frames, projection, prior, seed=seed, exchanging=exchanging)
     with ThreadPoolExecutor(n_workers) as executor:
         for k in range(5):
             pool = executor if n_workers > 1 else None
@@ -60,14 +65,16 @@ def sampled(movie, *, seed, n_workers):
     return sampler
 
 
-def test_workers_do_not_change_a_bit_and_seeds_do(crowd):
-    one, two, three = (sampled(crowd, seed=7, n_workers=n) for n in (1, 2, 3))
+@pytest.mark.parametrize("exchanging", [False, True])
+def test_workers_do_not_change_a_bit_and_seeds_do(crowd, exchanging):
+    run = partial(sampled, crowd, exchanging=exchanging)
+    one, two, three = (run(seed=7, n_workers=n) for n in (1, 2, 3))
     for other in (two, three):
         for a, b in zip(one.slots, other.slots, strict=True):
             np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(one.field.residual, other.field.residual)
         np.testing.assert_array_equal(one.physics.matrix, other.physics.matrix)
-    again = sampled(crowd, seed=8, n_workers=1)
+    again = run(seed=8, n_workers=1)
     assert not np.array_equal(one.field.residual, again.field.residual)
     assert not np.array_equal(one.slots.y[one.live], again.slots.y[again.live])
 
@@ -166,11 +173,13 @@ def test_without_data_the_places_follow_the_prior(blind):
     assert 1e-4 < p < 1 - 1e-4
 
 
-def test_without_data_fluxes_and_paths_follow_the_prior():
+@pytest.mark.parametrize("exchanging", [False, True])
+def test_without_data_fluxes_and_paths_follow_the_prior(exchanging):
     """Flux mean and deviation, on-fraction and bleached share; 4 % of about 4000 emitters."""
     projection = projection_of((16, 16))
     prior = prior_of(flat(projection, 4000), flux=100.0)
-    sampler = sampler_of(noise_frames((16, 16), 30), projection, prior, noise=np.inf)
+    frames = noise_frames((16, 16), 30)
+    sampler = sampler_of(frames, projection, prior, noise=np.inf, exchanging=exchanging)
     for _ in range(12):
         sampler.sweep(decide=True, executor=None, n_workers=1)
     live, on = sampler.live, sampler.slots.light[sampler.live, :30] > 0

@@ -366,7 +366,7 @@ PAIR = np.array([[7.72, 7.18], [7.08, 7.82]])
 """0.9 px apart, 0.8 σ: a single frame does not tell one emitter from the other."""
 
 
-def swept_pair(known_movie, place):
+def swept_pair(known_movie, place, *, reach=0.0):
     """Numbers, positions and paths of the emitters that explain two that are never on together.
 
     `place` makes the initial positions and light from the movie.
@@ -377,6 +377,7 @@ def swept_pair(known_movie, place):
     paths = np.where(on, EMITTING, DARK)
     movie = known_movie(*PAIR.T, (16, 16), 90, paths=paths, flux=flux, noise=noise)
     physics = physics_of(flux_mean=flux, flux_sd=25.0, matrix=chain.matrix, start=chain.start)
+    physics = physics._replace(reach=reach)
     tile = OneTile(movie.frames, noise, physics, expected=2.0, n_slots=40, n_candidates=2)
     start, light = place(movie)
     tile.place(*start.T, flux, light.astype(np.float32))
@@ -396,3 +397,24 @@ def test_two_emitters_closer_than_a_pixel_find_their_places_by_their_blinking(kn
     assert share > 0.8
     np.testing.assert_allclose(np.mean([p for p, _ in pairs], axis=0), PAIR, atol=0.2)
     assert np.mean((np.mean([path for _, path in pairs], axis=0) > 0.5) == on) > 0.9
+
+
+@pytest.mark.parametrize("reach", [0.0, 0.6])
+def test_emitters_that_share_the_emissions_of_two_part_if_they_exchange_them(known_movie, reach):
+    """Each begins with every other burst of both; bright ones never leave who has them."""
+
+    def place(movie):
+        middle = PAIR.mean(axis=0) + 0.05 * np.array([[1.0, -1.0], [-1.0, 1.0]])
+        even = np.arange(90) // 9 % 2 == 0
+        return middle, np.where(even, movie.light, movie.light[::-1])
+
+    share, pairs, on = swept_pair(known_movie, place, reach=reach)
+    assert share > 0.8
+    right = np.mean([path == on for _, path in pairs])
+    first, second = np.mean([p for p, _ in pairs], axis=0)
+    if reach > 0.0:
+        assert right > 0.95
+        np.testing.assert_allclose([first, second], PAIR, atol=0.1)
+    else:
+        assert right < 0.9
+        assert np.hypot(*(second - first)) < 0.5 * np.hypot(*(PAIR[1] - PAIR[0]))

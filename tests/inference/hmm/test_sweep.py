@@ -186,25 +186,6 @@ def test_light_already_explained_does_not_change_the_log_ratio(frames_of_one):
     np.testing.assert_allclose(again, alone, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("cv", [0.1, 0.3])
-def test_slope_of_the_log_ratio_is_the_mean_light_and_never_below_the_least(cv):
-    """dℓ/dc = max((a + V c)/(1 + V G), least): smooth, convex and rising down to any c."""
-    weight = np.full((15, 15), 0.01, np.float32)
-    h = windowed_psf(7.2, 7.4, weight.shape)
-    energy = 0.01 * (h**2).sum()
-    a, variance = 100.0, (cv * 100.0) ** 2
-    light = np.linspace(-3000.0, 300.0, 8001)
-    log_ratio = log_ratio_reference(h[:, :, None] * light, weight, 7.2, 7.4, a, physics_of(cv=cv))
-    c = light * energy
-    slope = np.diff(log_ratio) / np.diff(c)
-    middle = 0.5 * (c[1:] + c[:-1])
-    mean_light = (a + variance * middle) / (1.0 + variance * energy)
-    expected = np.maximum(mean_light, MIN_LIGHT_SHARE * a)
-    assert (mean_light < MIN_LIGHT_SHARE * a).any()
-    # The step that holds the corner averages both sides.
-    np.testing.assert_allclose(slope, expected, atol=np.diff(mean_light).max())
-
-
 def drawn_light(energy, c, cv, n):
     scratch = new_scratch(HALF, n, whole_blocks(n))
     scratch.matched[:] = c

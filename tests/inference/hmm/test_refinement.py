@@ -204,6 +204,15 @@ def test_fluorophores_are_not_split_beyond_the_most_emitters_that_there_may_be(
     assert 1.0 < chain.result().per_fluorophore < 5.0
 
 
+def test_emitters_exchange_emissions_within_half_a_psf_width_only_where_fluorophores_are_split(
+    prepared,
+):
+    sampler = prepared.chain()._sampler
+    assert sampler.physics.reach == 0.0
+    split = prepared.chain(splitting=3.0)._sampler
+    assert split.physics.reach == pytest.approx(0.5 * split.physics.sigma)
+
+
 def test_diagnostics_are_finite_plain_values(results):
     for result in results:
         plain = json.loads(json.dumps(result.diagnostics(), allow_nan=False))

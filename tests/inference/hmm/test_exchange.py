@@ -58,11 +58,11 @@ class Pair:
         self.scratch = new_scratch(HALF, self.n_frames, whole_blocks(self.n_frames))
         self._first = slots.light.copy(), self.field.residual.copy()
 
-    def exchange(self, n):
+    def exchange(self, n, *, first=0):
         """Draw number n, always from the same state; light of both, (2, T)."""
         self.slots.light[:], self.field.residual[:] = self._first
         key = np.uint64(mix(np.uint64(11), np.uint64(n)))
-        exchange(key, 0, 1, self.slots, self.field, self.physics, self.scratch)
+        exchange(key, first, 1 - first, self.slots, self.field, self.physics, self.scratch)
         return self.slots.light[:2, : self.n_frames].copy()
 
     def rendered(self):
@@ -104,8 +104,9 @@ def exact(pair, light, bleach_frame):
 
 @pytest.mark.parametrize("bleach_frame", [(8, 8), (7, 8)])
 @pytest.mark.parametrize("swapped", [False, True])
-def test_frames_are_dealt_out_as_enumeration_says(bleach_frame, swapped):
-    """Whoever had them before; a bleached emitter gets none."""
+@pytest.mark.parametrize("first", [0, 1])
+def test_frames_are_dealt_out_as_enumeration_says(bleach_frame, swapped, first):
+    """Whoever had them before and is named first; a bleached emitter gets none."""
     light = LIGHT.copy()
     if swapped:
         light[:, CONTESTED[:-1]] = light[::-1, CONTESTED[:-1]]
@@ -113,7 +114,7 @@ def test_frames_are_dealt_out_as_enumeration_says(bleach_frame, swapped):
     expected = exact(pair, light, bleach_frame)
     seen = dict.fromkeys(expected, 0)
     for n in range(DRAWS):
-        after = pair.exchange(n)
+        after = pair.exchange(n, first=first)
         seen[tuple(int(k) for k in (after[1, CONTESTED] > 0))] += 1
     impossible = [owners for owners, p in expected.items() if p == 0.0]
     assert sum(seen[owners] for owners in impossible) == 0

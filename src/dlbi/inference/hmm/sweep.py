@@ -3,7 +3,8 @@
 A sweep visits every emitter and a set of birth candidates in random order. Each visit integrates
 over the blinking of that fluorophore (forward filter), decides whether it is real against its
 prior odds (paper Eq. 10), draws its states (FFBS) and updates position and flux; the residual
-movie is kept up to date, so emitters see each other's light (paper Fig. 6B). Tiles of one colour
+movie is kept up to date, so emitters see each other's light (paper Fig. 6B). Where bright
+emissions would stick, it then exchanges some with a neighbour (`exchange`). Tiles of one colour
 are far enough apart not to touch the same pixels: they may run in parallel, and the result stays
 that of an exact Gibbs sweep at any number of threads.
 

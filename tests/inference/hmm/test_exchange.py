@@ -23,7 +23,7 @@ FLUX = np.array([100.0, 120.0])
 LIGHT = np.array([[90.0, 0, 0, 80, 110, 0, 70, 0], [0, 130.0, 95, 0, 60, 0, 0, 100]])
 """In frame 4 both do, and in frames 0, 1, 2, 3, 6 and 7 one of them."""
 CONTESTED = [0, 1, 2, 3, 6, 7]
-DRAWS = 20_000
+DRAWS = 8_000
 P_MIN = 1e-3
 
 

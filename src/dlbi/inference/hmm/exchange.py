@@ -20,7 +20,13 @@ from dlbi.core.kernels import F32, F64, I64, fill_profiles, kernel, mix, normal_
 from dlbi.core.photophysics import BLEACHED, DARK, EMITTING
 from dlbi.inference.hmm.chain import MAX_LOG_RATIO
 from dlbi.inference.hmm.emission import Emission, drawn_light, emission, log_ratio
-from dlbi.inference.hmm.footprint import add_to_frame, filter_frames, first_pixel, shared_energy
+from dlbi.inference.hmm.footprint import (
+    Window,
+    add_to_frame,
+    filter_frames,
+    first_pixel,
+    shared_energy,
+)
 from dlbi.inference.hmm.state import Field, Physics, Scratch, Slots
 
 _OWNER, _LIGHT = 0, 1
@@ -67,19 +73,11 @@ def exchange(
         return
     frames, chance = scratch.frames[:n], scratch.chance[:n]
     ours, theirs = scratch.ours[:n], scratch.theirs[:n]
-    gy, gx, other_gy, other_gx = scratch.gy, scratch.gx, scratch.other_gy, scratch.other_gx
-    ya, xa = first_pixel(slots.y[a], physics.half), first_pixel(slots.x[a], physics.half)
-    yb, xb = first_pixel(slots.y[b], physics.half), first_pixel(slots.x[b], physics.half)
-    fill_profiles(slots.y[a], physics.sigma, ya, gy, scratch.dy)
-    fill_profiles(slots.x[a], physics.sigma, xa, gx, scratch.dx)
-    fill_profiles(slots.y[b], physics.sigma, yb, other_gy, scratch.dy)
-    fill_profiles(slots.x[b], physics.sigma, xb, other_gx, scratch.dx)
-
-    energy_a = filter_frames(field, physics.beta, ya, xa, gy, gx, frames, ours)
-    energy_b = filter_frames(field, physics.beta, yb, xb, other_gy, other_gx, frames, theirs)
-    shared = shared_energy(
-        field, physics.beta, ya, xa, gy, gx, yb - ya, xb - xa, other_gy, other_gx
-    )  # fmt: skip
+    at_a = _window(a, slots, physics, scratch.gy, scratch.gx, scratch)
+    at_b = _window(b, slots, physics, scratch.other_gy, scratch.other_gx, scratch)
+    energy_a = filter_frames(field, physics.beta, at_a, frames, ours)
+    energy_b = filter_frames(field, physics.beta, at_b, frames, theirs)
+    shared = shared_energy(field, physics.beta, at_a, at_b)
     for k in range(n):
         in_a, in_b = light_a[frames[k]], light_b[frames[k]]
         ours[k] += in_a * energy_a + in_b * shared
@@ -104,9 +102,18 @@ def exchange(
             z, _ = normal_pair(light_key, np.uint64(k))
             new_a = np.float32(0.0)
             new_b = drawn_light(np.float32(theirs[k]), np.float32(z), from_b)
-        add_to_frame(field.residual, ya, xa, gy, gx, light_a[t] - new_a, t)
-        add_to_frame(field.residual, yb, xb, other_gy, other_gx, light_b[t] - new_b, t)
+        add_to_frame(field.residual, at_a, light_a[t] - new_a, t)
+        add_to_frame(field.residual, at_b, light_b[t] - new_b, t)
         light_a[t], light_b[t] = new_a, new_b
+
+
+@kernel
+def _window(s: int, slots: Slots, physics: Physics, gy: F64, gx: F64, scratch: Scratch) -> Window:
+    """The window of slot s, its profiles written into gy and gx."""
+    y0, x0 = first_pixel(slots.y[s], physics.half), first_pixel(slots.x[s], physics.half)
+    fill_profiles(slots.y[s], physics.sigma, y0, gy, scratch.dy)
+    fill_profiles(slots.x[s], physics.sigma, x0, gx, scratch.dx)
+    return Window(y0, x0, gy, gx)
 
 
 @kernel

@@ -115,58 +115,57 @@ def swap_light(
                 store(pixel, t, multiply_add(-np.float32(y[i] * x[j]), out, without))
 
 
+class Window(NamedTuple):
+    """PSF of one emitter.
+
+    Parameters
+    ----------
+    y0, x0 : int
+        First pixel of the window.
+    gy, gx : ndarray, (H,), float64
+        h(p) = gy[i] gx[j].
+    """
+
+    y0: int
+    x0: int
+    gy: F64
+    gx: F64
+
+
 @kernel
-def filter_frames(
-    field: Field, beta: float, y0: int, x0: int, gy: F64, gx: F64, frames: I64, matched: F64
-) -> float:
+def filter_frames(field: Field, beta: float, at: Window, frames: I64, matched: F64) -> float:
     """Σ_p w h R of some frames into `matched` (n,), the frames' numbers being `frames` (n,).
 
     Returns the energy G = Σ_p w h² of the window.
     """
     energy = 0.0
     matched[:] = 0.0
-    for i in range(gy.size):
-        for j in range(gx.size):
-            h = gy[i] * gx[j]
-            wh = beta * field.weight[y0 + i, x0 + j] * h
+    for i in range(at.gy.size):
+        for j in range(at.gx.size):
+            h = at.gy[i] * at.gx[j]
+            wh = beta * field.weight[at.y0 + i, at.x0 + j] * h
             energy += wh * h
-            pixel = field.residual[y0 + i, x0 + j]
+            pixel = field.residual[at.y0 + i, at.x0 + j]
             for k in range(frames.size):
                 matched[k] += wh * pixel[frames[k]]
     return energy
 
 
 @kernel
-def shared_energy(
-    field: Field,
-    beta: float,
-    y0: int,
-    x0: int,
-    gy: F64,
-    gx: F64,
-    down: int,
-    right: int,
-    other_gy: F64,
-    other_gx: F64,
-) -> float:
-    """Σ_p w h h' over the pixels that two windows share.
-
-    The one of h' begins `down` rows and `right` columns after (y0, x0).
-    """
+def shared_energy(field: Field, beta: float, a: Window, b: Window) -> float:
+    """Σ_p w h h' over the pixels that two windows share."""
+    down, right = b.y0 - a.y0, b.x0 - a.x0
     energy = 0.0
-    for i in range(max(down, 0), min(gy.size, gy.size + down)):
-        for j in range(max(right, 0), min(gx.size, gx.size + right)):
-            h = gy[i] * gx[j]
-            other = other_gy[i - down] * other_gx[j - right]
-            energy += beta * field.weight[y0 + i, x0 + j] * h * other
+    for i in range(max(down, 0), min(a.gy.size, a.gy.size + down)):
+        for j in range(max(right, 0), min(a.gx.size, a.gx.size + right)):
+            h, other = a.gy[i] * a.gx[j], b.gy[i - down] * b.gx[j - right]
+            energy += beta * field.weight[a.y0 + i, a.x0 + j] * h * other
     return energy
 
 
 @kernel
-def add_to_frame(
-    residual: F32, y0: int, x0: int, gy: F64, gx: F64, light: np.float32, t: int
-) -> None:
+def add_to_frame(residual: F32, at: Window, light: np.float32, t: int) -> None:
     """Add light · h to one frame of the residual."""
-    for i in range(gy.size):
-        for j in range(gx.size):
-            residual[y0 + i, x0 + j, t] += np.float32(gy[i] * gx[j]) * light
+    for i in range(at.gy.size):
+        for j in range(at.gx.size):
+            residual[at.y0 + i, at.x0 + j, t] += np.float32(at.gy[i] * at.gx[j]) * light

@@ -7,7 +7,17 @@ from pydantic import TypeAdapter
 
 from dlbi.core.errors import InputError
 from dlbi.core.optics import GaussianPSF
-from dlbi.simulation.presets import PRESETS, camera, custom, meos32, paper, peak_share, preset
+from dlbi.simulation.presets import (
+    MOST_RARE_PER_PX,
+    PRESETS,
+    camera,
+    custom,
+    meos32,
+    paper,
+    peak_share,
+    preset,
+    rare,
+)
 from dlbi.simulation.scene import Scene
 
 SEEDS = range(60)
@@ -60,7 +70,7 @@ def test_paper_bleaches_on_request():
 
 
 def test_widths_and_densities_follow_the_pixel_size():
-    for make in (paper, camera, meos32):
+    for make in (paper, camera, meos32, rare):
         coarse, fine = make(3), make(3, pixel_size_nm=80.0)
         assert fine.microscope.fwhm.median_nm == pytest.approx(coarse.microscope.fwhm.median_nm / 2)
     per_um2 = [camera(3, pixel_size_nm=p).labelling.per_um2 for p in (160.0, 80.0)]
@@ -94,6 +104,27 @@ def test_camera_aims_at_the_stated_signal_to_noise():
         snr = bright / noise[0]
         assert snr < 20.001
         assert snr > 0.599 or scope.photons.mean == 3000.0
+
+
+def test_rare_emissions_are_few_and_bright_under_any_camera():
+    scenes = [rare(seed) for seed in range(200)]
+    at_once, times, peaks = [], [], []
+    for scene in scenes:
+        scope, per_px = scene.microscope, scene.labelling.per_um2 * 0.16**2
+        assert per_px <= MOST_RARE_PER_PX + 1e-9
+        if per_px < MOST_RARE_PER_PX - 1e-9:
+            at_once.append(per_px * scope.blinking.steady_on_fraction)
+        times.append(200 * scope.blinking.dark_to_emitting)
+        peak = scope.photons.mean * peak_share(scope.fwhm.median_nm / 160.0)
+        light = np.array([peak * (1 + scene.background_factor)])
+        peaks.append(
+            peak * scope.camera.adu_per_photon / np.sqrt(scope.camera.variance_adu(light)[0])
+        )
+    for found, low, high in ((at_once, 0.006, 0.12), (times, 0.2, 6.325), (peaks, 1.3, 14.0)):
+        assert low * 0.999 <= min(found) < 1.5 * low
+        assert high / 1.5 < max(found) <= 1.001 * high
+    kinds = {(s.microscope.camera.shot_noise, s.microscope.camera.em_gain > 1) for s in scenes}
+    assert kinds == {(False, False), (True, False), (True, True)}
 
 
 def test_camera_kind_can_be_chosen():

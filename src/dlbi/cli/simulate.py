@@ -76,7 +76,7 @@ def simulate(
         str,
         typer.Option(
             help="Fluorophores and camera: meos3.2, paper, paper-bleaching, camera, emccd, scmos, "
-            "sparse, dense, bleaching, dim."
+            "rare, sparse, dense, bleaching, dim."
         ),
     ] = "meos3.2",
     preparation: Annotated[

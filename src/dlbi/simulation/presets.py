@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Literal, Protocol, get_args
 
@@ -21,6 +22,9 @@ PSF_FWHM_PX = 0.65 * float(np.exp(1.4))
 EMITTING_TO_DARK = 0.79
 DARK_TO_EMITTING = 0.305
 """Calibrated mEos3.2 table: [P1..P5] = [.21, .79, .305, .695 − P5, P5]."""
+
+MOST_RARE_PER_PX = 30.0
+"""Fluorophores per camera pixel above which `rare` has no more: they would emit ever less often."""
 
 CameraKind = Literal["gaussian", "scmos", "emccd"]
 
@@ -178,6 +182,38 @@ def camera(
     )
 
 
+def rare(rng: RngLike = None, *, pixel_size_nm: float = PIXEL_SIZE_NM) -> Scene:
+    """Rare, bright emissions under a random real camera, as in PALM and STORM at high density.
+
+    Parameters
+    ----------
+    rng : int, Generator or None
+    pixel_size_nm : float
+        Camera pixel; widths and densities are drawn per pixel.
+
+    Notes
+    -----
+    0.006 to 0.12 fluorophores emit at once in a camera pixel; each does so about 0.2 to 6 times in
+    200 frames. The peak of an emission is 1.3 to 14 standard deviations of the noise there.
+    """
+    rng = as_generator(rng)
+    scene = camera(rng, pixel_size_nm=pixel_size_nm)
+    scope = scene.microscope
+    off, on = float(rng.uniform(0.5, 0.95)), _log_uniform(1e-3, 10**-1.5, rng)
+    emitters_per_px = min(_log_uniform(0.006, 0.12, rng) * (1 + off / on), MOST_RARE_PER_PX)
+    peak = _bright_photons(_log_uniform(1.3, 14.0, rng), scope.camera, scene.background_factor)
+    photons = peak / peak_share(scope.fwhm.median_nm / pixel_size_nm)
+    return replace(
+        scene,
+        microscope=replace(
+            scope,
+            blinking=BlinkingChain(off, on, scope.blinking.dark_to_bleached),
+            photons=replace(scope.photons, mean=photons),
+        ),
+        labelling=Labelling(per_um2=_per_um2(emitters_per_px, pixel_size_nm)),
+    )
+
+
 def custom(
     *,
     n_emitters: float = 5000.0,
@@ -325,6 +361,7 @@ PRESETS: dict[str, Preset] = {
     "camera": camera,
     "emccd": partial(camera, kind="emccd"),
     "scmos": partial(camera, kind="scmos"),
+    "rare": rare,
     "sparse": _fixed(n_emitters=1500, peak_to_noise=2.5),
     "dense": _fixed(n_emitters=3000, peak_to_noise=0.5),
     "bleaching": _fixed(n_emitters=6000, peak_to_noise=0.6, bleaching=0.015),
@@ -339,7 +376,8 @@ def preset(name: str, rng: RngLike = None, *, pixel_size_nm: float = PIXEL_SIZE_
     Parameters
     ----------
     name : str
-        meos3.2, paper, paper-bleaching, camera, emccd, scmos, sparse, dense, bleaching or dim.
+        meos3.2, paper, paper-bleaching, camera, emccd, scmos, rare, sparse, dense, bleaching or
+        dim.
     rng : int, Generator or None
         Draws the figures of those that are random.
     pixel_size_nm : float

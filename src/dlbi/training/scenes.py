@@ -11,7 +11,7 @@ from dlbi.core.grid import PixelGrid
 from dlbi.core.images import StructureImage
 from dlbi.core.optics import Halo
 from dlbi.core.rng import RngLike, as_generator
-from dlbi.simulation.presets import PIXEL_SIZE_NM, Preset, camera, custom, meos32, paper
+from dlbi.simulation.presets import PIXEL_SIZE_NM, Preset, camera, custom, meos32, paper, rare
 from dlbi.simulation.scene import Scene
 from dlbi.simulation.structures import draw
 
@@ -172,6 +172,7 @@ SCENES: dict[str, Preset] = {
     "meos3.2": meos32,
     "thick": thick,
     "tailed": tailed,
+    "rare": rare,
 }
 """Kinds of scene by name."""
 

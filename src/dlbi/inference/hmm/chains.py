@@ -127,7 +127,7 @@ def run_chains(
                 agreement[done] = PosteriorMaps.agreement(maps, each=each)
                 retained = done - schedule.n_burn_in
                 alike = retained >= LEAST_RETAINED and agreement[done] >= schedule.enough
-                if alike and _median_r_hat(maps) <= LARGE_R_HAT:
+                if alike and _r_hat(maps).get("r_hat_median", 1.0) <= LARGE_R_HAT:
                     break
     reports.end()
     return _joined(
@@ -141,10 +141,15 @@ def _checkpoints(schedule: Schedule) -> list[int]:
     return [*range(first, schedule.n_sweeps, CHECK_SWEEPS), schedule.n_sweeps]
 
 
-def _median_r_hat(maps: list[PosteriorMaps]) -> float:
-    """Over the bright camera pixels; 1 if there are none."""
+def _r_hat(maps: list[PosteriorMaps]) -> dict[str, float]:
+    """Median and 95 % quantile over the bright camera pixels; nothing if there are none."""
     r_hat = PosteriorMaps.r_hat(maps)
-    return float(np.median(r_hat)) if r_hat.size else 1.0
+    if not r_hat.size:
+        return {}
+    return {
+        "r_hat_median": float(np.median(r_hat)),
+        "r_hat_95": float(np.quantile(r_hat, 0.95)),
+    }
 
 
 def _joined(
@@ -159,10 +164,7 @@ def _joined(
     }
     if len(found) > 1:
         diagnostics["agreement"] = {str(done): value for done, value in agreement.items()}
-        r_hat = PosteriorMaps.r_hat(maps)
-        if r_hat.size:
-            diagnostics["r_hat_median"] = float(np.median(r_hat))
-            diagnostics["r_hat_95"] = float(np.quantile(r_hat, 0.95))
+        diagnostics |= _r_hat(maps)
     return Chains(density, std, p_empty, found[0].emitters, diagnostics)
 
 

@@ -10,9 +10,9 @@ from scipy.ndimage import gaussian_filter
 
 from dlbi.core.errors import DlbiWarning, InputError, ShapeError
 from dlbi.core.grid import PixelGrid
-from dlbi.core.images import ImageStack
+from dlbi.core.images import FRAMES_AT_ONCE, ImageStack
 from dlbi.evaluation.drift import DriftPath, movement_nm
-from dlbi.reconstruction.drift import AT_ONCE, correct_drift, held_in_place, steadied_as
+from dlbi.reconstruction.drift import correct_drift, held_in_place, steadied_as
 from dlbi.simulation.movie import simulate
 from dlbi.simulation.presets import custom
 from dlbi.simulation.structures import draw
@@ -71,7 +71,7 @@ def test_noise_stays_independent_from_pixel_to_pixel():
 
 
 def test_parts_are_those_of_the_whole():
-    stack = stack_of(np.random.default_rng(3).random((2 * AT_ONCE + 5, 18, 21)))
+    stack = stack_of(np.random.default_rng(3).random((2 * FRAMES_AT_ONCE + 5, 18, 21)))
     moved = held_in_place(stack, BENT)
     whole = moved.load()
     np.testing.assert_array_equal(moved.select(roi=(4, 3, 9, 8)).load(), whole[:, 3:11, 4:13])

@@ -23,6 +23,7 @@ from dlbi.reconstruction.measurement import (
     observed,
     optics_of,
     projection_of,
+    tell_blank,
     tell_defects,
     without_halo,
 )
@@ -199,6 +200,28 @@ def test_defects_are_told(defects, says):
 def test_nothing_is_told_of_a_camera_that_works(recwarn):
     tell_defects(())
     assert not recwarn.list
+
+
+def test_a_cleared_region_is_told(noise_only, recwarn):
+    frames = np.array(noise_only.data)
+    frames[:, :, 24:] = 0.0
+    cleared = measure(ImageStack(frames, noise_only.grid))
+    with pytest.warns(DlbiWarning, match="25 % of the camera pixels never change.*--roi"):
+        tell_blank(cleared)
+    recwarn.clear()
+    tell_blank(measure(noise_only))
+    # Clipped at zero, dark pixels may never change either; they are as dark as the rest.
+    clipped = np.maximum(frames - 110.0, 0.0)
+    tell_blank(measure(ImageStack(clipped, noise_only.grid)))
+    assert not len(recwarn)
+
+
+@pytest.mark.parametrize(("fwhm_nm", "plausible"), [(0.42, False), (422.0, True), (4200.0, False)])
+def test_a_given_psf_that_no_microscope_has_is_told(noise_only, fwhm_nm, plausible, recwarn):
+    assert optics_of(noise_only, GaussianPSF(fwhm_nm), Halo()).psf == GaussianPSF(fwhm_nm)
+    told = [str(w.message) for w in recwarn]
+    assert len(told) == (not plausible)
+    assert plausible or "outside the plausible" in told[0]
 
 
 def test_the_halo_of_the_mean_is_background(movie):

@@ -12,7 +12,7 @@ from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF
 from dlbi.inference.hmm import refinement
 from dlbi.inference.hmm.refinement import Schedule
-from dlbi.inference.hmm.start import SPLITTING_NATS
+from dlbi.inference.hmm.start import SPLITTING_NATS, KnownBlinking
 from dlbi.inference.measurement.background import Background
 from dlbi.inference.uncertainty import PAIRED_LOG_ODDS, PAIRED_SHARE, SHARED_SHARE, occupancy
 from dlbi.reconstruction import sampling
@@ -213,13 +213,39 @@ def test_the_record_tells_how_long_it_sampled_and_why_it_ended(scene, whole):
     assert looks == [1]
 
 
+def test_a_tile_that_shows_hardly_any_light_has_no_say_in_why_sampling_ended():
+    tiles = [{"n_sweeps": 25, "stopped": True}, {"n_sweeps": 50, "stopped": False}]
+    schedule = Schedule(n_sweeps=50)
+    for faint, why in ((0.009, "the chains agree"), (0.011, "the most of this quality")):
+        told = sampling._stopping(tiles, [200.0, 200.0 * faint], schedule)
+        assert told["stopped_because"] == why
+        assert told["n_sweeps_done"] == 50
+
+
+def test_splitting_follows_the_known_blinking(scene):
+    """Emissions of fluorophores that mostly emit are brighter: their fluctuations are smaller."""
+    often, rarely = (
+        run(
+            scene,
+            schedule=Schedule(n_sweeps=2, n_burn_in=1),
+            known=KnownBlinking(emitting_to_dark=0.3, dark_to_emitting=rate),
+        ).record["emission_nats"]
+        for rate in (0.3, 0.01)
+    )
+    flux = [1.0 / (1.0 + 0.3**2 - rate / (rate + 0.3)) for rate in (0.3, 0.01)]
+    assert often / rarely == pytest.approx((flux[0] / flux[1]) ** 2, rel=1e-6)
+
+
 def test_a_tile_without_light_is_left_out(movie, monkeypatch):
     frames = np.asarray(movie.stack.data)
     masked = np.concatenate([frames, np.zeros_like(frames)], axis=2)
     monkeypatch.setattr(sampling, "MAX_TILE_VOXELS", 32 * 32 * len(frames))
     scene = _scene(ImageStack(masked, PixelGrid((32, 64), 160.0)), movie.scene.microscope.psf)
     scene[1][:, 8 * (32 + MARGIN_PX) :] = 0.0
-    result = run(scene)
+    steps, looks = [], []
+    result = run(scene, progress=lambda *s: steps.append(s), on_preview=lambda: looks.append(1))
+    assert steps[-1][0] == steps[-1][1] == 12 * len(result.record["tiles"])
+    assert looks == [1]
     assert result.density[:, 384:].sum() < 1e-3 * result.density.sum()
     assert (result.occupancy[:, 384:] == 0).all()
     assert result.density[:, :256].any()

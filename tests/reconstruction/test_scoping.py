@@ -75,6 +75,19 @@ def test_a_given_psf_overrides_that_of_the_scope_alone(movie, scope):
     assert (given.noise, given.blinking) == (calibrated.noise, calibrated.blinking)
 
 
+@pytest.mark.parametrize("name", ["emitting_to_dark", "dark_to_emitting", "light_cv"])
+def test_a_scope_with_which_nothing_blinks_is_refused(movie, scope, name):
+    table = {"emitting_to_dark": "emitting_to_emitting", "dark_to_emitting": "dark_to_dark"}
+    changed = {name: Estimate(0.0, 0.0, 0.1)}
+    if name in table:
+        rest = 1.0 - (scope.dark_to_bleached.value if name == "dark_to_emitting" else 0.0)
+        changed[table[name]] = Estimate(rest, 0.9, 1.0)
+    with pytest.raises(InputError, match=f"{name} = 0"):
+        given_by(replace(scope, **changed), movie.stack)
+    prior = replace(scope, **changed | {name: Estimate(0.0, 0.0, 0.1, "prior")})
+    assert getattr(given_by(prior, movie.stack).blinking, name) is None
+
+
 def test_a_scope_of_other_pixels_is_refused(movie, scope):
     with pytest.raises(InputError, match="for camera pixels of 100 nm but the movie has 160 nm"):
         reconstruct(movie.stack, method="rl", scope=replace(scope, pixel_size_nm=100.0))

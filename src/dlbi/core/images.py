@@ -161,6 +161,10 @@ class _View:
         return self.source[tuple(as_slice(part) for part in parts)]
 
 
+FRAMES_AT_ONCE = 32
+"""Frames that are changed together where more than the pixels asked for must be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChangedFrames(ABC):
     """Frames of another source that are changed when they are read.
@@ -234,7 +238,8 @@ class Reconstruction:
         Standard deviation of `mean`, same shape and unit.
     p_value : ndarray or None
         Small means structure. With a network, the share of empty pixels among all pixels that look
-        at least as clear; without, the probability that there is no fluorophore at this pixel.
+        at least as clear; without, that share as the image itself tells, or the probability of no
+        light at the camera pixel if it is larger.
     occupancy : ndarray or None
         Probability of a fluorophore in the square of 5×5 fine pixels around each pixel.
     emitters : Emitters or None

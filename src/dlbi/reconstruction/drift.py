@@ -10,7 +10,7 @@ import numpy as np
 from scipy import fft
 
 from dlbi.core.errors import InputError, ShapeError
-from dlbi.core.images import ChangedFrames, FloatImage, ImageStack, as_slice
+from dlbi.core.images import FRAMES_AT_ONCE, ChangedFrames, FloatImage, ImageStack, as_slice
 from dlbi.core.kernels import F64
 from dlbi.evaluation.drift import DriftPath, estimate_path, movement_nm
 from dlbi.inference.measurement.defects import Pixels, without_defects
@@ -20,9 +20,6 @@ T = TypeVar("T")
 
 N_PASSES = 4
 """Most times the path is measured: the first mean image is blurred by the drift itself."""
-
-AT_ONCE = 32
-"""Frames that are moved at a time."""
 
 
 class Steady(NamedTuple):
@@ -164,12 +161,12 @@ class _Moved(ChangedFrames):
     def read(self, frames: range, rows: range, columns: range) -> FloatImage:
         """Moved, a few at a time, because their whole field must be read."""
         out = np.empty((len(frames), len(rows), len(columns)), np.float32)
-        for start in range(0, len(frames), AT_ONCE):
-            run = as_slice(frames[start : start + AT_ONCE])
+        for start in range(0, len(frames), FRAMES_AT_ONCE):
+            run = as_slice(frames[start : start + FRAMES_AT_ONCE])
             taken = np.asarray(self.source[run], np.float32)
             y, x = self.shifts_px[run].T
             moved = _moved(_moved(taken, y, axis=1)[:, as_slice(rows)], x, axis=2)
-            out[start : start + AT_ONCE] = moved[:, :, as_slice(columns)]
+            out[start : start + FRAMES_AT_ONCE] = moved[:, :, as_slice(columns)]
         return out
 
 

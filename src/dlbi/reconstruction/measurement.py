@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dlbi.core.errors import DlbiWarning
 from dlbi.core.grid import PixelGrid
@@ -19,7 +20,7 @@ from dlbi.inference.measurement.background import Background, estimate_backgroun
 from dlbi.inference.measurement.defects import Pixels, without_defects
 from dlbi.inference.measurement.halo import bared
 from dlbi.inference.measurement.noise import NoiseModel, fit_noise
-from dlbi.inference.measurement.psf import PsfEstimate, estimate_psf
+from dlbi.inference.measurement.psf import PsfEstimate, estimate_psf, implausible
 from dlbi.inference.measurement.significance import light_z
 from dlbi.learning.observation import Observation, observe
 from dlbi.tiling import Region
@@ -31,6 +32,9 @@ RL_ITERATIONS = 200
 
 MOST_NAMED = 5
 """Defective pixels whose places a message names."""
+
+BLANK_SHARE = 0.01
+"""Share of camera pixels that never change, from which on a warning tells."""
 
 LARGE_PSF_ERROR = 0.075
 """Standard error ÷ width of the PSF beyond which a warning tells; the 95 % interval is ± 15 %."""
@@ -141,6 +145,33 @@ def tell_defects(defects: Pixels) -> None:
     )
 
 
+def tell_blank(movie: Movie) -> None:
+    """Warn of a region that was cleared before: light would be invented along its border."""
+    blank = _unchanging(movie.stack)
+    if blank.mean() < BLANK_SHARE or blank.all():
+        return
+    darkest = np.quantile(movie.mean[~blank], BLANK_SHARE)
+    noise = np.sqrt(movie.noise.variance(np.atleast_1d(np.float32(darkest)))[0])
+    if darkest - movie.mean[blank].max() > noise:
+        warnings.warn(
+            f"{100 * blank.mean():.0f} % of the camera pixels never change and are darker than all "
+            "others, as where a region was cleared; light along its border is not to be trusted: "
+            "cut it off with --roi, or clear it after the reconstruction",
+            DlbiWarning,
+            stacklevel=3,
+        )
+
+
+def _unchanging(stack: ImageStack) -> NDArray[np.bool_]:
+    first = stack.load(slice(0, 1))
+    same = np.ones(stack.grid.shape, bool)
+    for _, frames in stack.chunks():
+        same &= (frames == first).all(axis=0)
+        if not same.any():
+            break
+    return same
+
+
 class Optics(NamedTuple):
     """The PSF, its halo, and for the provenance how the width of the PSF is known."""
 
@@ -167,12 +198,19 @@ def optics_of(
     Warns
     -----
     DlbiWarning
-        If no PSF is given and the movie hardly shows it.
+        If no PSF is given and the movie hardly shows it, or if a given one is not that of a
+        microscope on these pixels.
     """
     if psf is None or halo is None:
         found = estimate_psf(stack)
         halo = halo_of(found, stack.grid) if halo is None else halo
     if psf is not None:
+        if doubt := implausible(psf.fwhm_nm, stack.grid.pixel_size_nm):
+            warnings.warn(
+                f"the given PSF: {doubt}; it and the pixel size are in nm in the sample",
+                DlbiWarning,
+                stacklevel=3,
+            )
         return Optics(psf, halo, record or {"fwhm_nm": psf.fwhm_nm, "origin": "given"})
     if found.relative_error > LARGE_PSF_ERROR:
         warnings.warn(f"{found}; give yours with --psf-fwhm", DlbiWarning, stacklevel=3)

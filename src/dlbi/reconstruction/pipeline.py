@@ -41,6 +41,7 @@ from dlbi.reconstruction.measurement import (
     measure,
     optics_of,
     projection_of,
+    tell_blank,
     tell_defects,
     with_margin,
     without_halo,
@@ -180,6 +181,7 @@ def reconstruct_given(
     record |= {"noise": movie.noise._asdict(), "defective_pixels": movie.defects}
     if given.defects is None:
         tell_defects(movie.defects)
+    tell_blank(movie)
     if method in UNBLURRED:
         image = mean_image(movie.mean, movie.background.haze, upscaling)
         if method == "sofi":

@@ -37,7 +37,10 @@ MAX_TILE_VOXELS = 50_000_000
 them."""
 
 TILE_HALO_PX = 8
-"""Camera pixels around a tile that are sampled but not kept: more than two PSF windows."""
+"""Camera pixels around a tile that are sampled but not kept: about a PSF window."""
+
+FAINT_TILE = 0.01
+"""Light of a tile ÷ that of the brightest, below which its chains need not agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +109,17 @@ def sample(
     density, std = np.zeros(fine.shape, np.float32), np.zeros(fine.shape, np.float32)
     occupied = np.zeros(fine.shape, np.float32)
     max_px = MAX_TILE_VOXELS // (movie.stack.n_frames * schedule.n_chains)
-    tiles = plan(camera.shape, max_px=max_px, halo_px=TILE_HALO_PX)
+    everywhere = plan(camera.shape, max_px=max_px, halo_px=TILE_HALO_PX)
+    tiles = [t for t in everywhere if guide[_fine_with_margin(t.outer, f)].any()]  # not masked
     variance = movie.variance_under(projection.psf)
-    q = moments.on_fraction(PRESET_CHAIN.steady_on_fraction)
+    q = known.in_place_of(PRESET_CHAIN).steady_on_fraction
+    if known.dark_to_emitting is None:
+        q = moments.on_fraction(PRESET_CHAIN.steady_on_fraction)
     nats = emission_nats(known.flux or moments.flux(q), variance, guide, projection)
     parts = splitting(nats)
     tables, diagnostics, lights = [], [], []
     for n, tile in enumerate(tiles):
         expected = guide[_fine_with_margin(tile.outer, f)]
-        if not expected.any():  # a masked part of the field
-            continue
         chain = partial(
             MarkovChain, movie.frames(tile.outer), variance[tile.outer], expected, moments,
             projection.crop(tile.outer), chain=PRESET_CHAIN, known=known, schedule=schedule,
@@ -123,7 +127,7 @@ def sample(
         )  # fmt: skip
         result = run_chains(
             chain, schedule,
-            seed=seed if len(tiles) == 1 else derived_seed(seed, *tile.index),
+            seed=seed if len(everywhere) == 1 else derived_seed(seed, *tile.index),
             n_workers=n_workers,
             progress=partial(_report_tile, progress, n, len(tiles)),
             on_preview=on_preview if n == len(tiles) - 1 else None,
@@ -149,7 +153,7 @@ def sample(
     per_fluorophore = _per_fluorophore(diagnostics, lights)
     record = {
         "bandwidth_px": bandwidth,
-        "sampling": _stopping(diagnostics, schedule),
+        "sampling": _stopping(diagnostics, lights, schedule),
         "blinking_moments": moments._asdict(),
         "emitters_identifiable": all(c["identifiable"] for c in chains),
         "emitters_per_fluorophore": per_fluorophore,
@@ -171,10 +175,18 @@ def _of_chains(tile: dict[str, Any]) -> float:
     return float(np.mean([chain["emitters_per_fluorophore"] for chain in tile["chains"]]))
 
 
-def _stopping(tiles: list[dict[str, Any]], schedule: Schedule) -> dict[str, Any]:
-    """Sweeps of each chain in the tile that took most, and why they ended."""
+def _stopping(
+    tiles: list[dict[str, Any]], lights: list[float], schedule: Schedule
+) -> dict[str, Any]:
+    """Sweeps of each chain in the tile that took most, and why they ended.
+
+    Of what shows hardly any light there is nothing to agree on, so such tiles do not decide.
+    """
     n_sweeps = max((tile["n_sweeps"] for tile in tiles), default=0)
-    alike = bool(tiles) and all(tile["stopped"] for tile in tiles)
+    least = FAINT_TILE * max(lights, default=0.0)
+    alike = bool(tiles) and all(
+        tile["stopped"] for tile, light in zip(tiles, lights, strict=True) if light >= least
+    )
     why = "the chains agree" if alike else "the most of this quality"
     return {"n_sweeps_done": n_sweeps, "n_sweeps_most": schedule.n_sweeps, "stopped_because": why}
 

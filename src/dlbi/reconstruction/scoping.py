@@ -21,6 +21,9 @@ INTERVAL_ERRORS = 1.96
 PIXEL_TOLERANCE = 1e-3
 """Relative difference up to which two pixel sizes count as one."""
 
+NEVER_ZERO = ("emitting_to_dark", "dark_to_emitting", "light_cv")
+"""Figures that are possible as a limit, but not of a fluorophore that blinks."""
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -73,19 +76,27 @@ def _given_by_scope(scope: Scope, stack: ImageStack) -> Given:
         )
     psf = GaussianPSF(scope.psf_fwhm_nm.value) if scope.psf_fwhm_nm.identified else None
     halo = _halo(scope)
-    known = {
-        name: getattr(scope, name).value if getattr(scope, name).identified else None
-        for name in KnownBlinking._fields
-    }
+    known = _blinking(scope)
     noise = _noise(scope) if scope.gain.identified and scope.noise_variance.identified else None
     record: dict[str, Any] = {
         "psf_fwhm_nm": None if psf is None else psf.fwhm_nm,
         "halo": None if halo is None else asdict(halo),
         "noise": None if noise is None else noise._asdict(),
-        "blinking": known,
+        "blinking": known._asdict(),
     }
     psf_record = None if psf is None else {"fwhm_nm": psf.fwhm_nm, "origin": "scope"}
-    return Given(psf, psf_record, halo, noise, blinking=KnownBlinking(**known), record=record)
+    return Given(psf, psf_record, halo, noise, blinking=known, record=record)
+
+
+def _blinking(scope: Scope) -> KnownBlinking:
+    found = {name: getattr(scope, name) for name in KnownBlinking._fields}
+    for name in NEVER_ZERO:
+        if found[name].identified and found[name].value == 0.0:
+            raise InputError(
+                f"the scope says {name} = 0, with which nothing blinks; give what the dye does, "
+                'or make its origin "prior" to have it measured'
+            )
+    return KnownBlinking(**{n: e.value if e.identified else None for n, e in found.items()})
 
 
 def _halo(scope: Scope) -> Halo | None:

@@ -103,6 +103,14 @@ def test_loss_is_the_decay_of_the_chain():
     assert kinetics(0.6, 0.3).loss[0] == 0.0
 
 
+@pytest.mark.parametrize("bleaching", [0.0, 1e-9, 0.02])
+def test_light_of_an_emitter_is_its_mean_over_the_movie(bleaching):
+    chain = kinetics(0.6, 0.3, bleaching)
+    alive = (1.0 - chain.loss[0]) ** np.arange(150)
+    expected = chain.flux[0] * chain.on_fraction[0] * alive.mean()
+    assert chain.light_per_emitter(150)[0] == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.mark.parametrize("bleaching", [0.005, 0.02])
 def test_bleaching_within_a_block_changes_the_cumulants_as_told(bleaching):
     """Against the exact covariance of a dying population, within 2 % of its value at lag 0."""

@@ -8,9 +8,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.special import erf
 
+from dlbi.core.errors import InputError
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
-from dlbi.inference.measurement.defects import find_defects, mended
+from dlbi.inference.measurement.defects import find_defects, mended, without_defects
 
 
 def movie_of(data) -> ImageStack:
@@ -68,6 +69,21 @@ def test_a_pixel_that_stands_alone_is_found(noise, place, height):
     noise[y, x] += height
     found = find_defects(noise)
     assert found == (place,)
+
+
+def test_a_cleared_region_does_not_make_the_rest_look_dead(noise):
+    """Its spread is none, but that of the field is still that of its noise."""
+    cleared = noise - noise.mean()
+    cleared[:, 96:] = 0.0
+    assert find_defects(cleared) == ()
+
+
+def test_infinite_values_are_refused_wherever_they_are():
+    for bad in (np.nan, np.inf, -np.inf):
+        data = np.ones((60, 12, 12), np.float32)
+        data[14, 3, 4] = bad
+        with pytest.raises(InputError, match="NaN or infinite"):
+            without_defects(movie_of(data))
 
 
 def test_small_deviations_are_left(noise):
@@ -155,7 +171,6 @@ def test_only_what_is_asked_for_is_read():
             asked.append(key)
             return np.zeros([len(range(n)[k]) for n, k in zip(self.shape, key, strict=True)])
 
-    stack = ImageStack(mended(movie_of(np.zeros((2, 4, 4))), ((1, 1),)).data, PixelGrid((4, 4), 1))
-    lazy = type(stack.data)(Source(), ((10, 20),))
+    lazy = mended(ImageStack(Source(), PixelGrid((400, 600), 160.0)), ((10, 20),)).data
     assert lazy[3:5, 19:22, 9:11].shape == (2, 3, 2)
     assert asked == [(slice(3, 5, 1), slice(18, 23), slice(8, 12))]

@@ -166,6 +166,23 @@ def test_a_window_of_bared_frames_is_that_of_the_whole(light):
     np.testing.assert_allclose(window, bare.load()[1:11:3, 20:27, 30:39], atol=5e-3)
 
 
+def test_few_frames_are_bared_at_a_time(light, monkeypatch):
+    """Whatever is asked for, so that memory does not grow with the movie."""
+    halo, _, stack = light
+    whole = bared(stack, stack.mean(), halo).load()
+    seen, part_of = [], Halo.part_of
+
+    def spy(self, frames, pixel_size_nm):
+        seen.append(len(frames))
+        return part_of(self, frames, pixel_size_nm)
+
+    monkeypatch.setattr(Halo, "part_of", spy)
+    monkeypatch.setattr("dlbi.inference.measurement.halo.FRAMES_AT_ONCE", 5)
+    np.testing.assert_array_equal(bared(stack, stack.mean(), halo).load(), whole)
+    assert max(seen) == 5
+    assert sum(seen) == stack.n_frames
+
+
 def test_frames_without_a_halo_stay_as_they_are(light):
     _, _, stack = light
     assert bared(stack, stack.mean(), Halo()) is stack

@@ -102,9 +102,17 @@ class Kinetics:
         return np.asarray(1.0 - (1.0 - self.loss) ** n_frames, np.float64)
 
     def light_per_emitter(self, n_frames: int) -> F64:
-        """Mean light of a frame over the movie from one fluorophore, counts."""
-        survival = (1.0 - self.loss)[:, None] ** np.arange(n_frames)
-        return np.asarray(self.flux * self.on_fraction * survival.mean(axis=1), np.float64)
+        """Mean light of a frame over the movie from one fluorophore, counts.
+
+        Notes
+        -----
+        The mean over T frames of (1 − loss)^t is (1 − (1 − loss)^T) ÷ (T · loss).
+        """
+        loss = self.loss
+        with np.errstate(divide="ignore", invalid="ignore"):
+            alive = -np.expm1(n_frames * np.log1p(-loss)) / (n_frames * loss)
+        alive = np.where(loss > 0, alive, 1.0)
+        return np.asarray(self.flux * self.on_fraction * alive, np.float64)
 
 
 class Statistics(NamedTuple):

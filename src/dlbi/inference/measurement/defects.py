@@ -6,6 +6,7 @@ one stuck pixel sets the scale of a whole movie.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import rank_filter
 
+from dlbi.core.errors import InputError
 from dlbi.core.images import ChangedFrames, FloatImage, ImageStack, as_slice
 
 F64 = NDArray[np.float64]
@@ -52,16 +54,18 @@ def find_defects(mean: FloatImage) -> Pixels:
     Notes
     -----
     The spread of the pixels around one pixel, or around two that touch, is that of their smallest
-    and largest value, and at least the median spread of the field, which is that of its noise. Hot
-    pixels lie four spreads above all around them; on the border, where light from beyond shows only
-    in part, they must also outshine the whole inside. A dead pixel lies below all around it but
-    one, and four median spreads below the darkest level of the field: holes in a structure may be
-    small, but not darker than the background.
+    and largest value, and at least the median spread of the field, which is that of its noise
+    (cleared regions have none and do not count). Hot pixels lie four spreads above all around
+    them; on the border, where light from beyond shows only in part, they must also outshine the
+    whole inside. A dead pixel lies below all around it but one, and four median spreads below the
+    darkest level of the field: holes in a structure may be small, but not darker than the
+    background.
     """
     darkest = np.quantile(mean, DARKEST)
     from_beyond = np.full(mean.shape, mean[1:-1, 1:-1].max(initial=-np.inf))
     from_beyond[1:-1, 1:-1] = -np.inf
-    usual = np.median(_surroundings(mean, GROUPS[0])[1])
+    spreads = _surroundings(mean, GROUPS[0])[1]
+    usual = np.median(spreads[spreads > 0.0]) if spreads.any() else 0.0
     defective = mean < np.minimum(
         _rank(mean, 1, _around(GROUPS[0]), beyond=np.inf), darkest - OUTLYING * usual
     )
@@ -98,8 +102,17 @@ def _rank(image: FloatImage, rank: int, places: Group, *, beyond: float) -> F64:
 
 
 def without_defects(stack: ImageStack, defects: Pixels | None = None) -> tuple[ImageStack, Pixels]:
-    """The movie with its defective pixels `mended`, and which these are; found unless given."""
-    defects = find_defects(stack.mean()) if defects is None else defects
+    """The movie with its defective pixels `mended`, and which these are; found unless given.
+
+    Raises
+    ------
+    InputError
+        If a pixel of the movie is NaN or infinite.
+    """
+    mean = stack.mean()
+    if not np.isfinite(mean).all():
+        raise InputError("the movie holds NaN or infinite values; replace them or leave them out")
+    defects = find_defects(mean) if defects is None else defects
     return mended(stack, defects), defects
 
 
@@ -119,23 +132,26 @@ def mended(stack: ImageStack, defects: Pixels) -> ImageStack:
     """
     if not defects:
         return stack
-    return replace(stack, data=_Mended(stack.data, defects))
+    fillings = {
+        place: _working_neighbours(*place, set(defects), stack.grid.shape) for place in defects
+    }
+    return replace(stack, data=_Mended(stack.data, fillings))
 
 
 @dataclass(frozen=True, slots=True)
 class _Mended(ChangedFrames):
-    """Frames whose defective pixels are filled in when they are read."""
+    """Frames whose defective pixels (x, y) are filled in from others (y, x) when they are read."""
 
-    defects: Pixels
+    fillings: Mapping[tuple[int, int], NDArray[np.int64]]
 
     def read(self, frames: range, rows: range, columns: range) -> NDArray[Any]:
         """Mended, in the type of the source."""
         top, left = max(rows.start - 1, 0), max(columns.start - 1, 0)
         around = slice(top, rows.stop + 1), slice(left, columns.stop + 1)
         part = np.array(self.source[(as_slice(frames), *around)])
-        for x, y in self.defects:
+        for (x, y), places in self.fillings.items():
             if rows.start <= y < rows.stop and columns.start <= x < columns.stop:
-                at = self._working_neighbours(x, y) - (top, left)
+                at = places - (top, left)
                 part[:, y - top, x - left] = _filled(part[:, at[:, 0], at[:, 1]])
         return part[
             :,
@@ -143,13 +159,14 @@ class _Mended(ChangedFrames):
             columns.start - left : columns.stop - left : columns.step,
         ]
 
-    def _working_neighbours(self, x: int, y: int) -> NDArray[np.int64]:
-        """(y, x) of the neighbours, those beside the pixel first, (n, 2)."""
-        _, height, width = self.shape
-        near = np.add(_OFFSETS, (y, x))
-        inside = near[(near >= 0).all(axis=1) & (near < (height, width)).all(axis=1)]
-        working = [place for place in inside if (place[1], place[0]) not in self.defects]
-        return np.array(working or inside)
+
+def _working_neighbours(
+    x: int, y: int, defects: set[tuple[int, int]], shape: tuple[int, int]
+) -> NDArray[np.int64]:
+    """(y, x) of the neighbours, those beside the pixel first, (n, 2)."""
+    near = np.add(_OFFSETS, (y, x))
+    inside = near[(near >= 0).all(axis=1) & (near < shape).all(axis=1)].tolist()
+    return np.array([(v, u) for v, u in inside if (u, v) not in defects] or inside)
 
 
 def _filled(neighbours: NDArray[Any]) -> NDArray[Any]:

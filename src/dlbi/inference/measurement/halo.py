@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from dlbi.core.images import ChangedFrames, FloatImage, ImageStack, as_slice
+from dlbi.core.images import FRAMES_AT_ONCE, ChangedFrames, FloatImage, ImageStack, as_slice
 from dlbi.core.optics import Halo
 from dlbi.inference.measurement.covariance_fit import (
     SIGMA_RANGE_PX,
@@ -162,18 +162,22 @@ class _Bared(ChangedFrames):
     pixel_size_nm: float
 
     def read(self, frames: range, rows: range, columns: range) -> FloatImage:
-        """Without the fluctuations of the halo."""
+        """Without the fluctuations of the halo, a few frames at a time: more pixels count."""
         reach = int(np.ceil(REACH_SIGMA * self.halo.sigma_nm / self.pixel_size_nm))
         outer = tuple(
             slice(max(part.start - reach, 0), part.stop + reach) for part in (rows, columns)
         )
-        taken = np.asarray(self.source[(as_slice(frames), *outer)], np.float32)
-        taken = taken - self.halo.part_of(taken - self.mean[outer], self.pixel_size_nm)
         inner = tuple(
             slice(part.start - wide.start, part.stop - wide.start, part.step)
             for part, wide in zip((rows, columns), outer, strict=True)
         )
-        return taken[(slice(None), *inner)]
+        out = np.empty((len(frames), len(rows), len(columns)), np.float32)
+        for start in range(0, len(frames), FRAMES_AT_ONCE):
+            run = as_slice(frames[start : start + FRAMES_AT_ONCE])
+            taken = np.asarray(self.source[(run, *outer)], np.float32)
+            taken = taken - self.halo.part_of(taken - self.mean[outer], self.pixel_size_nm)
+            out[start : start + FRAMES_AT_ONCE] = taken[(slice(None), *inner)]
+        return out
 
 
 def _fitted(shape: F64, target: F64) -> F64:

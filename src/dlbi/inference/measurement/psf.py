@@ -215,7 +215,7 @@ def _measured(
     model = BORDER_ERROR / min(grid.shape) + MODEL_ERROR + weight_error
     scatter = variance_of(*found) + (halo.core_variance if halo and halo.stands_out else 0.0)
     variance = scatter / fit.sigma_px**2 + model**2
-    doubt = _too_faint(covariance, fit) or _implausible(fit.sigma_px * scale, grid.pixel_size_nm)
+    doubt = _too_faint(covariance, fit) or implausible(fit.sigma_px * scale, grid.pixel_size_nm)
     return _Measured(curve, scale, fit, variance, doubt)
 
 
@@ -284,7 +284,7 @@ def _too_faint(covariance: BlinkingCovariance, fit: Fit) -> str:
     return f"its blinking makes up {100 * share:.1f} % of the variance"
 
 
-def _implausible(fwhm_nm: float, pixel_size_nm: float) -> str:
+def implausible(fwhm_nm: float, pixel_size_nm: float) -> str:
     """Why no PSF has this width, so that something else correlates pixels; empty if one may."""
     low, high = (limit * pixel_size_nm for limit in PLAUSIBLE_FWHM_PX)
     low = max(low, DIFFRACTION_LIMIT_NM)

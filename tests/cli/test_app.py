@@ -125,6 +125,18 @@ def test_any_terminal_encoding_will_do():
     assert "STRUCTURE" in done.stdout
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX descriptors")
+@pytest.mark.parametrize(("where", "code"), [(">&-", 0), ("2>&-", 0), (">/dev/full", 1)])
+def test_an_output_that_cannot_be_written_is_no_traceback(where, code):
+    program = f"{sys.executable} -c 'import sys; from dlbi.cli import main; sys.exit(main())'"
+    done = subprocess.run(
+        ["bash", "-c", f"{program} doctor {where}"], capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == code
+    assert done.stderr.count("error: ") == code
+
+
 @pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
 def test_a_closed_pipe_is_no_traceback():
     program = f"{sys.executable} -c 'import sys; from dlbi.cli import main; sys.exit(main())'"

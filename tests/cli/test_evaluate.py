@@ -81,6 +81,14 @@ def test_error_maps(tmp_path, dlbi, refusal, simulated):
     )
 
 
+def test_maps_never_replace_what_lies_beside_the_image(tmp_path, refusal, simulated):
+    image = save_image(tmp_path / "i.tif", np.eye(64, dtype="f4"), PixelGrid((64, 64), 20.0))
+    std = save_image(tmp_path / "i.std.tif", np.eye(64, dtype="f4"), PixelGrid((64, 64), 20.0))
+    options = ["--error-map", std, "--overwrite"]
+    line = refusal(tmp_path, "evaluate", image, "--movie", simulated, *options)
+    assert "is an input of this command" in line
+
+
 def test_scores_need_something_to_compare_with(tmp_path, refusal):
     image = save_image(tmp_path / "i.tif", np.eye(64, dtype="f4"), PixelGrid((64, 64), 20.0))
     assert "give --truth, --movie, --half or several" in refusal(tmp_path, "evaluate", image)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 
 import numpy as np
@@ -16,6 +17,7 @@ from dlbi.cli.job import N_IMAGES
 from dlbi.core.grid import PixelGrid
 from dlbi.core.optics import GaussianPSF
 from dlbi.io.images import load_grid_image, load_image, save_image
+from dlbi.io.provenance import load_json
 from dlbi.io.scopes import save_scope
 from dlbi.io.stacks import load_stack
 from dlbi.learning.network import load_network
@@ -49,12 +51,31 @@ def test_unknown_pixel_size(tmp_path, refusal):
     assert f"{movie}: does not state its pixel size; give it with --pixel-size NM" in line
 
 
-@pytest.mark.parametrize("value", ["0", "-3", "inf"])
+@pytest.mark.parametrize("value", ["0", "-3", "inf", "0.42", "1e9"])
 def test_impossible_psf(tmp_path, refusal, value):
     movie = write_movie(tmp_path / "movie.tif", counts())
     arguments = ["--out", tmp_path / "sr.tif", "--pixel-size", 160, f"--psf-fwhm={value}"]
     line = refusal(tmp_path, "reconstruct", movie, *arguments, "--method", "rl")
-    assert "error: --psf-fwhm: " in line
+    assert "--psf-fwhm" in line
+
+
+def test_a_result_does_not_go_into_the_folder_that_is_the_movie(tmp_path, refusal):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for n, frame in enumerate(counts((4, 24, 24))):
+        tifffile.imwrite(folder / f"{n}.tif", frame)
+    line = refusal(folder, "reconstruct", folder, "--out", folder / "sr.tif", "--pixel-size", 160)
+    assert "lies in the folder of the movie" in line
+
+
+def test_names_that_are_no_utf8_are_recorded(tmp_path, dlbi):
+    movie = write_movie(tmp_path / os.fsdecode(b"caf\xe9.tif"), counts())
+    out = tmp_path / os.fsdecode(b"sr-\xe9.tif")
+    options = ["--pixel-size", 160, "--method", "rl", "--psf-fwhm", 422, "--seed", 1]
+    code, _, err = dlbi("reconstruct", movie, "--out", out, *options)
+    assert code == 0, err
+    record = load_json(out.with_name(os.fsdecode(b"sr-\xe9.provenance.json")))
+    assert record["inputs"][0]["name"] == movie.name
 
 
 def test_reconstruction_is_written_with_its_siblings(reconstructed):

@@ -16,6 +16,7 @@ from dlbi.io.files import (
     split_suffix,
     writing,
 )
+from dlbi.io.kinds import file_kind
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,39 @@ def test_check_writable(tmp_path):
     check_writable(tmp_path / "there.tif", overwrite=True)
     with pytest.raises(OutputError, match="is a folder"):
         check_writable(tmp_path / "folder.tif", overwrite=True)
+
+
+@pytest.mark.parametrize("length", [300, 245])
+def test_names_too_long_for_the_disk_are_refused(tmp_path, length):
+    """Those of the file itself, and those under which it is written first."""
+    path = tmp_path / f"{'x' * (length - 4)}.tif"
+    with pytest.raises(OutputError, match="cannot be written"):
+        check_writable(path)
+    check_writable(tmp_path / f"{'x' * 230}.tif")
+
+
+def test_what_went_wrong_is_told_though_the_rest_cannot_be_tidied(tmp_path, monkeypatch):
+    def refuse(self, missing_ok=False):
+        raise PermissionError(13, "Permission denied")
+
+    def fail():
+        with pending_outputs(tmp_path / "new.tif"):
+            monkeypatch.setattr(Path, "unlink", refuse)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+
+def test_a_folder_that_may_not_be_entered(tmp_path, monkeypatch):
+    def refuse(self, **options):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(OutputError, match=r"new.tif: cannot be written \(Permission denied\)"):
+        check_writable(tmp_path / "new.tif")
+    with pytest.raises(InputError, match=r"movie.tif: cannot be read \(Permission denied\)"):
+        file_kind(tmp_path / "movie.tif")
 
 
 def test_read_only_folder(tmp_path, monkeypatch):

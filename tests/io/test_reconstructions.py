@@ -149,7 +149,19 @@ def test_any_existing_file_of_the_set_is_refused_first(tmp_path, present):
             refuse()
         assert str(caught.value).startswith(str(tmp_path / present))
     assert [(f.name, f.read_text()) for f in tmp_path.iterdir()] == [(present, "mine")]
-    check_reconstruction_writable(tmp_path / "SR.ome.tif", overwrite=True)
+
+
+@pytest.mark.parametrize("sibling", ["SR.std.ome.tif", "SR.emitters.csv", "SR.report.html"])
+def test_only_what_a_reconstruction_left_is_overwritten_beside_the_image(tmp_path, sibling):
+    """What is of another origin would vanish, or be read as a part of the new image."""
+    path, other = tmp_path / "SR.ome.tif", tmp_path / sibling
+    path.write_text("old")
+    check_reconstruction_writable(path, overwrite=True)
+    other.write_text("mine")
+    with pytest.raises(OutputError, match="not of an earlier reconstruction"):
+        check_reconstruction_writable(path, overwrite=True)
+    (tmp_path / "SR.provenance.json").write_text("{}")
+    check_reconstruction_writable(path, overwrite=True)
 
 
 def test_unwritable_names(tmp_path):

@@ -19,7 +19,7 @@ from dlbi.cli.console import (
     one_line,
     printed_warnings,
     termination_as_interrupt,
-    tolerate_any_encoding,
+    tolerate_any_output,
 )
 from dlbi.cli.demo import demo
 from dlbi.cli.doctor import doctor
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0 done; 2 wrong input or options, told in one line on stderr; 1 anything else.
     """
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    tolerate_any_encoding()
+    tolerate_any_output()
     with printed_warnings(), termination_as_interrupt():
         try:
             code = app(words, prog_name="dlbi", standalone_mode=False, obj=["dlbi", *words])
@@ -91,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             discard_output()
             return FAILED
+        except OSError as error:  # no input or output of a command: those are told by name
+            return _say(f"{error.strerror or error} ({error.filename or 'output'})", FAILED)
         except MemoryError as error:
             return _say(f"out of memory ({error}); try a smaller --roi or fewer --frames", FAILED)
     if code == _INTERRUPTED:

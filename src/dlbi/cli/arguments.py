@@ -24,7 +24,7 @@ Seed = Annotated[
 ]
 PsfFwhm = Annotated[
     float | None,
-    typer.Option(metavar="NM", help="Full width at half maximum of the PSF."),
+    typer.Option(min=20, max=5000, metavar="NM", help="Full width at half maximum of the PSF."),
 ]
 
 Movie = Annotated[
@@ -101,12 +101,18 @@ def check_distinct(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> No
     Raises
     ------
     OutputError
-        If an output is one of the inputs.
+        If an output is one of the inputs, or lies in a folder that is one.
     """
     read = {path.resolve() for path in inputs if path is not None}
     for path in outputs:
-        if path.resolve() in read:
+        place = path.resolve()
+        if place in read:
             raise OutputError(f"{path}: is an input of this command; choose another output name")
+        if place.parent in read:
+            raise OutputError(
+                f"{path}: lies in the folder of the movie and would be read as a part of it; "
+                "choose another folder"
+            )
 
 
 def check_frames(frames: slice, n_frames: int, movie: Path) -> slice:

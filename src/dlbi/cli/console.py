@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from dlbi.core.errors import DlbiWarning
 
@@ -29,8 +30,12 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def tolerate_any_encoding() -> None:
-    """Print characters that the terminal's encoding lacks as question marks."""
+def tolerate_any_output() -> None:
+    """Print nowhere what has no place, and as question marks what the terminal's encoding lacks."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller, as a daemon does
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+            setattr(sys, name, nowhere)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

@@ -81,7 +81,7 @@ def evaluate(
     maps = [path for path in (error_map, resolution_map) if path is not None]
     if len({path.resolve() for path in maps}) < len(maps):
         raise InputError(f"{error_map}: is named for both maps; give each its own name")
-    check_distinct(maps, [sr, truth, movie, half])
+    check_distinct(maps, [truth, movie, *_files_of(sr), *_files_of(half)])
     for path in maps:
         check_writable(path, overwrite=overwrite, suffixes=(*TIFF_SUFFIXES, ".png"))
     with naming("--psf-fwhm"):
@@ -127,6 +127,19 @@ def evaluate(
     if maps:
         lines.append("wrote " + ", ".join(map(str, maps)))
     print(json.dumps(scores, indent=2, ensure_ascii=False) if as_json else "\n\n".join(lines))
+
+
+def _files_of(image: Path | None) -> list[Path]:
+    """An image and what a reconstruction writes beside it."""
+    from dlbi.core.errors import OutputError
+    from dlbi.io.reconstructions import reconstruction_paths
+
+    if image is None:
+        return []
+    try:
+        return reconstruction_paths(image).every()
+    except OutputError:  # not named like one
+        return [image]
 
 
 def _load_image(path: Path, stack: ImageStack | None, other: Path | None) -> Reconstruction:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dlbi.core.errors import DlbiError, FileFormatError, InputError, OutputError
@@ -72,19 +72,25 @@ def check_writable(
     ------
     OutputError
         If a name has an unknown suffix, a folder is missing or read-only, a path is a folder,
-        or a file exists and `overwrite` is false.
+        a name is too long, or a file exists and `overwrite` is false.
     """
     for path in as_paths(paths):
         split_suffix(path, suffixes)
-        folder = path.parent
-        if not folder.is_dir():
-            raise OutputError(f"{path}: the folder {folder} does not exist; create it first")
-        if path.is_dir():
-            raise OutputError(f"{path}: is a folder; name a file inside it")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OutputError(f"{path}: the folder {folder} is not writable; choose another one")
-        if path.exists() and not overwrite:
-            raise OutputError(f"{path}: exists already; use --overwrite or choose another name")
+        with writing(path):
+            _check_place(path, overwrite=overwrite)
+
+
+def _check_place(path: Path, *, overwrite: bool) -> None:
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(f"{path}: the folder {folder} does not exist; create it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: the folder {folder} is not writable; choose another one")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file inside it")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; use --overwrite or choose another name")
+    _temporary(path).exists()  # refused here if its name is too long
 
 
 def as_paths(paths: PathLike | Iterable[PathLike]) -> list[Path]:
@@ -125,14 +131,19 @@ def pending_outputs(
     """
     finals, leftovers = as_paths(paths), as_paths(obsolete)
     check_writable([*finals, *leftovers], overwrite=overwrite)
-    parts = {path: path.with_name(f".{path.name}.{secrets.token_hex(4)}.part") for path in finals}
+    parts = {path: _temporary(path) for path in finals}
     try:
         yield parts
         check_writable([*finals, *leftovers], overwrite=overwrite)
         _rename(parts, leftovers, overwrite=overwrite)
     finally:
         for part in parts.values():
-            part.unlink(missing_ok=True)
+            with suppress(OSError):  # what went wrong before is what must be told
+                part.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
 def _rename(parts: dict[Path, Path], leftovers: list[Path], *, overwrite: bool) -> None:

@@ -44,14 +44,15 @@ def file_kind(path: Path) -> FileKind:
     FileFormatError
         If the content is of no kind that the package reads.
     """
-    if path.is_dir():
-        return "ome-zarr" if any((path / name).is_file() for name in _ZARR_FILES) else "folder"
-    if not path.exists():
-        raise InputError(f"{path}: there is no such file; check the spelling and the folder")
-    if not path.is_file():
-        raise InputError(f"{path}: is not a regular file; give a TIFF, .npy or OME-Zarr")
-    with reading(path, "file"), path.open("rb") as file:
-        head = file.read(16)
+    with reading(path, "file"):
+        if path.is_dir():
+            return "ome-zarr" if any((path / name).is_file() for name in _ZARR_FILES) else "folder"
+        if not path.exists():
+            raise InputError(f"{path}: there is no such file; check the spelling and the folder")
+        if not path.is_file():
+            raise InputError(f"{path}: is not a regular file; give a TIFF, .npy or OME-Zarr")
+        with path.open("rb") as file:
+            head = file.read(16)
     for magic, kind in _READABLE:
         if head.startswith(magic):
             return kind

@@ -214,9 +214,12 @@ def save_json(path: PathLike, content: Mapping[str, Any], *, overwrite: bool = F
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write the file of `save_json` under exactly this name, at once."""
+    """Write the file of `save_json` under exactly this name, at once.
+
+    Bytes of a path that are no UTF-8 become escapes, from which `load_json` makes the same path.
+    """
     text = json.dumps(plain(content), indent=2, allow_nan=False, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def load_json(path: PathLike) -> dict[str, Any]:

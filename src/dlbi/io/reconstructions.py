@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlbi.core.errors import FileFormatError, ShapeError
+from dlbi.core.errors import FileFormatError, OutputError, ShapeError
 from dlbi.core.images import FloatImage, Reconstruction
 from dlbi.io.files import (
     TIFF_SUFFIXES,
@@ -94,9 +94,17 @@ def check_reconstruction_writable(path: PathLike, *, overwrite: bool = False) ->
     ------
     OutputError
         If the name is not a TIFF, the folder is missing or read-only, or one of the files exists
-        and `overwrite` is false.
+        and `overwrite` is false, or is not of an earlier reconstruction and would be taken for a
+        part of this one.
     """
-    check_writable(reconstruction_paths(path).every(), overwrite=overwrite)
+    names = reconstruction_paths(path)
+    check_writable(names.every(), overwrite=overwrite)
+    strange = next((name for name in names.siblings() if name.exists()), None)
+    if strange is not None and not names.provenance.exists():
+        raise OutputError(
+            f"{strange}: is not of an earlier reconstruction, beside which there would be a "
+            f"{names.provenance.name}; rename it or choose another output name"
+        )
 
 
 def save_reconstruction(

@@ -20,7 +20,8 @@ from dlbi.io.metadata import Metadata, choose_frame_interval, choose_pixel_size
 from dlbi.io.tiff import open_tiff_movie
 
 _SCAN_BYTES = 2**26
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = 1e9
+"""Counts beyond which a value is none: no camera gives them, and their cube leaves float32."""
 
 
 def load_stack(
@@ -140,7 +141,7 @@ def check_stack(stack: ImageStack, *, name: str = "the movie") -> None:
     Raises
     ------
     InputError
-        If a pixel is NaN, infinite or beyond float32, or all frames are identical.
+        If a pixel is NaN, infinite or beyond a thousand million, or all frames are identical.
     """
     n_chunk = max(1, _SCAN_BYTES // (8 * math.prod(stack.grid.shape)))
     first = np.asarray(stack.data[0:1])
@@ -167,6 +168,6 @@ def _check_finite(frames: np.ndarray[Any, Any], start: int, name: str) -> None:
         return
     t, y, x = (int(i) for i in np.argwhere(~usable)[0])
     raise InputError(
-        f"{name}: pixel x={x}, y={y} of frame {start + t} is {frames[t, y, x]}; replace NaN and "
-        "infinite values before the reconstruction"
+        f"{name}: pixel x={x}, y={y} of frame {start + t} is {frames[t, y, x]}; replace "
+        "NaN, infinite and impossible values before the reconstruction"
     )

@@ -62,6 +62,7 @@ def render_report(
     Notes
     -----
     The page holds no time of day and nothing else that differs between two runs of the same seed.
+    Bytes of a file name that are no UTF-8 are shown as question marks.
     """
     upscaling_factor(sr.grid, movie.grid)
     measured = measure_behind(sr, movie)
@@ -70,7 +71,7 @@ def render_report(
     scored = movie_scores(sr, measured.stack)
     light = light_curve(measured) if _is_lit(found) else None
     zoom = busiest(sr.mean if sr.mean.any() else measured.signal, movie.grid)
-    return _template().render(
+    text = _template().render(
         version=__version__,
         title=title or _name(sr.provenance),
         method=record.get("method"),
@@ -96,6 +97,7 @@ def render_report(
         origin=origin_facts(sr.provenance, record),
         rerun=rerun_command(sr.provenance),
     )
+    return text.encode("utf-8", "replace").decode()
 
 
 def save_report(

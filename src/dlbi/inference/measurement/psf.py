@@ -290,7 +290,7 @@ def implausible(fwhm_nm: float, pixel_size_nm: float) -> str:
     low = max(low, DIFFRACTION_LIMIT_NM)
     if low <= fwhm_nm <= high:
         return ""
-    return f"a FWHM of {fwhm_nm:.0f} nm is outside the plausible {low:.0f} to {high:.0f} nm"
+    return f"a FWHM of {fwhm_nm:.3g} nm is outside the plausible {low:.0f} to {high:.0f} nm"
 
 
 def _noise_doubt(covariance: BlinkingCovariance, fit: Fit) -> str:

@@ -83,11 +83,10 @@ class OptimisationConfig(_Settings):
         Of the running mean of the weights, which is what is validated and exported.
     checkpoint_every, validate_every : int
         Steps between two checkpoints and two rows of the log.
-    bfloat16_steps : tuple of int, optional
-        First step at which the convolutions are computed in bfloat16, and the first at which they
-        are not any more; weights, loss and validation stay float32. It saves up to half of the time
-        where the processor multiplies such numbers itself (AVX512-BF16, AMX, CUDA), and costs time
-        elsewhere. Never by default.
+    bfloat16_from : int, optional
+        Step from which on the convolutions are computed in bfloat16; weights, loss and validation
+        stay float32. It saves up to half of the time where the processor multiplies such numbers
+        itself (AVX512-BF16, AMX, CUDA), and costs time elsewhere. Never by default.
     device : {"cpu", "cuda"}
     """
 
@@ -101,7 +100,7 @@ class OptimisationConfig(_Settings):
     average_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
     checkpoint_every: PositiveInt = 500
     validate_every: PositiveInt = 1000
-    bfloat16_steps: tuple[Annotated[int, Field(ge=0)], PositiveInt] | None = None
+    bfloat16_from: Annotated[int, Field(ge=0)] | None = None
     device: Literal["cpu", "cuda"] = "cpu"
 
     @property

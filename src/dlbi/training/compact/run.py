@@ -288,7 +288,7 @@ class _Training:
             x.to(self.device) for x in (batch.target, batch.structure, batch.counted)
         )
         robust = step >= optimisation.robust_from
-        halved = step in range(*(optimisation.bfloat16_steps or (0, 0)))
+        halved = optimisation.bfloat16_from is not None and step >= optimisation.bfloat16_from
         with torch.autocast(self.device.type, torch.bfloat16, enabled=halved):
             coarse, middle, fine = self.network(statistics, guide, mask)
         images = coarse.float(), middle.float(), fine.float()

@@ -25,6 +25,7 @@ from dlbi.reconstruction.measurement import (
     projection_of,
     tell_blank,
     tell_defects,
+    tell_empty_frames,
     without_halo,
 )
 
@@ -214,6 +215,18 @@ def test_a_cleared_region_is_told(noise_only, recwarn):
     clipped = np.maximum(frames - 110.0, 0.0)
     tell_blank(measure(ImageStack(clipped, noise_only.grid)))
     assert not len(recwarn)
+
+
+def test_empty_frames_are_told(noise_only, recwarn):
+    frames = np.array(noise_only.data)
+    tell_empty_frames(noise_only)
+    photons = np.random.default_rng(4).poisson(2e-4, (60, 32, 32)).astype(np.float32)
+    assert not photons.any(axis=(1, 2)).all()
+    tell_empty_frames(ImageStack(photons, noise_only.grid))  # so dim that some hold no photon
+    assert not len(recwarn)
+    frames[40:] = 0.0
+    with pytest.warns(DlbiWarning, match=r"20 of 60 frames hold one value only \(.* frame 40\)"):
+        tell_empty_frames(ImageStack(frames, noise_only.grid))
 
 
 @pytest.mark.parametrize(("fwhm_nm", "plausible"), [(0.42, False), (422.0, True), (4200.0, False)])

@@ -36,6 +36,9 @@ MOST_NAMED = 5
 BLANK_SHARE = 0.01
 """Share of camera pixels that never change, from which on a warning tells."""
 
+OUTLYING_LEVEL = 5.0
+"""Standard deviations by which a frame of one value must differ from the mean of the others."""
+
 LARGE_PSF_ERROR = 0.075
 """Standard error ÷ width of the PSF beyond which a warning tells; the 95 % interval is ± 15 %."""
 
@@ -157,6 +160,25 @@ def tell_blank(movie: Movie) -> None:
             f"{100 * blank.mean():.0f} % of the camera pixels never change and are darker than all "
             "others, as where a region was cleared; light along its border is not to be trusted: "
             "cut it off with --roi, or clear it after the reconstruction",
+            DlbiWarning,
+            stacklevel=3,
+        )
+
+
+def tell_empty_frames(stack: ImageStack) -> None:
+    """Warn of frames of one value far from the others, as where a recording stopped."""
+    level, empty = np.empty(stack.n_frames), np.empty(stack.n_frames, bool)
+    for frames, images in stack.chunks():
+        level[frames] = images.mean(axis=(1, 2))
+        empty[frames] = images.min(axis=(1, 2)) == images.max(axis=(1, 2))
+    if not empty.any() or empty.all():
+        return
+    usual, spread = level[~empty].mean(), level[~empty].std()
+    found = np.flatnonzero(empty & (np.abs(level - usual) > OUTLYING_LEVEL * spread))
+    if found.size:
+        warnings.warn(
+            f"{found.size} of {stack.n_frames} frames hold one value only (the first is frame "
+            f"{found[0]}), as where a recording or a copy stopped; leave them out with --frames",
             DlbiWarning,
             stacklevel=3,
         )

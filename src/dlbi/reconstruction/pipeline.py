@@ -43,6 +43,7 @@ from dlbi.reconstruction.measurement import (
     projection_of,
     tell_blank,
     tell_defects,
+    tell_empty_frames,
     with_margin,
     without_halo,
     without_margin,
@@ -182,6 +183,7 @@ def reconstruct_given(
     if given.defects is None:
         tell_defects(movie.defects)
     tell_blank(movie)
+    tell_empty_frames(movie.stack)
     if method in UNBLURRED:
         image = mean_image(movie.mean, movie.background.haze, upscaling)
         if method == "sofi":

@@ -135,9 +135,9 @@ def test_pickled_objects_are_not_loaded(tmp_path):
     assert "is not a readable .npy array" in refusal(tmp_path / "m.npy")
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39, -1.1e9])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_not_finite(tmp_path, movie, bad, dtype):
+def test_values_that_no_camera_gives(tmp_path, movie, bad, dtype):
     values = movie.astype(dtype)
     with np.errstate(over="ignore"):
         values[5, 3, 8] = bad

@@ -85,3 +85,14 @@ def test_what_cannot_be_calibrated_or_written(tmp_path, dlbi, refused, noise):
     assert out.read_text() == "precious"
     assert dlbi("calibrate", noise, "--out", out, *size, "--overwrite")[0] == 0
     assert load_scope(out).pixel_size_nm == 100.0
+
+
+def test_the_gain_of_a_saturated_movie_is_not_to_be_trusted(tmp_path, dlbi, movie):
+    frames = tifffile.imread(movie).astype(np.uint16)
+    flat = tmp_path / "flat.tif"
+    tifffile.imwrite(flat, np.minimum(frames, np.uint16(np.percentile(frames, 80))))
+    for file, told in ((movie, False), (flat, True)):
+        options = ["--out", tmp_path / f"{told}.toml", "--pixel-size", 160]
+        code, _, err = dlbi("calibrate", file, *options, "--frames", "0:30")
+        assert code == 0
+        assert ("saturated" in err and "not to be trusted" in err) == told

@@ -68,6 +68,15 @@ def test_a_result_does_not_go_into_the_folder_that_is_the_movie(tmp_path, refusa
     assert "lies in the folder of the movie" in line
 
 
+def test_a_part_in_which_nothing_changes_is_refused(tmp_path, refusal):
+    frames = counts()
+    frames[20:] = 0
+    movie = write_movie(tmp_path / "stopped.tif", frames)
+    options = ["--out", tmp_path / "sr.tif", "--pixel-size", 160, "--frames", "20:30"]
+    line = refusal(tmp_path, "reconstruct", movie, *options)
+    assert "all 10 frames are identical" in line
+
+
 def test_names_that_are_no_utf8_are_recorded(tmp_path, dlbi):
     movie = write_movie(tmp_path / os.fsdecode(b"caf\xe9.tif"), counts())
     out = tmp_path / os.fsdecode(b"sr-\xe9.tif")

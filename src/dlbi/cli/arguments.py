@@ -115,6 +115,25 @@ def check_distinct(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> No
             )
 
 
+def part_of(
+    whole: ImageStack, frames: slice, region: tuple[int, int, int, int] | None, movie: Path
+) -> ImageStack:
+    """Some frames and pixels of a movie.
+
+    Raises
+    ------
+    InputError
+        If there is no such part, or nothing changes in it.
+    """
+    from dlbi.io.stacks import check_stack
+
+    with naming(movie):
+        part = whole.select(frames, region)
+    if part.data.shape != whole.data.shape:
+        check_stack(part, name=str(movie))
+    return part
+
+
 def check_frames(frames: slice, n_frames: int, movie: Path) -> slice:
     """The frames with an explicit end.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from dlbi.cli.arguments import (
     naming,
     parse_frames,
     parse_roi,
+    part_of,
     without_drift,
 )
 from dlbi.cli.console import progress_report
@@ -54,8 +56,7 @@ def calibrate(
     check_writable(out, overwrite=overwrite, suffixes=SCOPE_SUFFIXES)
     whole = load_stack(movie, pixel_size_nm=pixel_size)
     taken = check_frames(run, whole.n_frames, movie)
-    with naming(movie):
-        stack = whole.select(taken, region)
+    stack = part_of(whole, taken, region, movie)
     seed = root_seed(seed)
     height, width = stack.grid.shape
     print(
@@ -64,7 +65,18 @@ def calibrate(
         flush=True,
     )
 
+    from dlbi.artefacts.movie import check_saturation
+    from dlbi.core.errors import DlbiWarning
+    from dlbi.evaluation.saturation import find_saturation
     from dlbi.reconstruction.calibration import calibrate as run_calibration
+
+    saturation = find_saturation(stack)
+    if saturation.clipped:
+        warnings.warn(
+            f"{check_saturation(saturation)}; the gain of the scope is not to be trusted",
+            DlbiWarning,
+            stacklevel=1,
+        )
 
     if correct_drift:
         stack = without_drift(movie, whole.select(taken)).stack.select(roi=region)

@@ -26,6 +26,7 @@ from dlbi.cli.arguments import (
     naming,
     parse_frames,
     parse_roi,
+    part_of,
     without_drift,
 )
 
@@ -196,8 +197,7 @@ def reconstruct(
     started = datetime.now(UTC)
     whole = load_stack(movie, pixel_size_nm=pixel_size)
     taken = check_frames(run, whole.n_frames, movie)
-    with naming(movie):
-        stack = whole.select(taken, region)
+    stack = part_of(whole, taken, region, movie)
     if scope is not None and taken.step > 1:
         warnings.warn(
             f"{scope}: its transition table is per frame; make it from the same choice of frames "

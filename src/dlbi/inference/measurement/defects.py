@@ -132,9 +132,8 @@ def mended(stack: ImageStack, defects: Pixels) -> ImageStack:
     """
     if not defects:
         return stack
-    fillings = {
-        place: _working_neighbours(*place, set(defects), stack.grid.shape) for place in defects
-    }
+    broken, shape = set(defects), stack.grid.shape
+    fillings = {(x, y): _working_neighbours(x, y, broken, shape) for x, y in defects}
     return replace(stack, data=_Mended(stack.data, fillings))
 
 

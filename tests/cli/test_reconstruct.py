@@ -51,7 +51,7 @@ def test_unknown_pixel_size(tmp_path, refusal):
     assert f"{movie}: does not state its pixel size; give it with --pixel-size NM" in line
 
 
-@pytest.mark.parametrize("value", ["0", "-3", "inf", "0.42", "1e9"])
+@pytest.mark.parametrize("value", ["0", "-3", "inf", "nan", "0.42", "1e9"])
 def test_impossible_psf(tmp_path, refusal, value):
     movie = write_movie(tmp_path / "movie.tif", counts())
     arguments = ["--out", tmp_path / "sr.tif", "--pixel-size", 160, f"--psf-fwhm={value}"]

@@ -206,14 +206,14 @@ def test_nothing_is_told_of_a_camera_that_works(recwarn):
 def test_a_cleared_region_is_told(noise_only, recwarn):
     frames = np.array(noise_only.data)
     frames[:, :, 24:] = 0.0
-    cleared = measure(ImageStack(frames, noise_only.grid))
+    noise = measure(noise_only).noise
     with pytest.warns(DlbiWarning, match="25 % of the camera pixels never change.*--roi"):
-        tell_blank(cleared)
+        tell_blank(ImageStack(frames, noise_only.grid), noise)
     recwarn.clear()
-    tell_blank(measure(noise_only))
+    tell_blank(noise_only, noise)
     # Clipped at zero, dark pixels may never change either; they are as dark as the rest.
     clipped = np.maximum(frames - 110.0, 0.0)
-    tell_blank(measure(ImageStack(clipped, noise_only.grid)))
+    tell_blank(ImageStack(clipped, noise_only.grid), noise)
     assert not len(recwarn)
 
 
@@ -235,6 +235,9 @@ def test_a_given_psf_that_no_microscope_has_is_told(noise_only, fwhm_nm, plausib
     told = [str(w.message) for w in recwarn]
     assert len(told) == (not plausible)
     assert plausible or "outside the plausible" in told[0]
+    recwarn.clear()
+    optics_of(noise_only, GaussianPSF(fwhm_nm), Halo(), {"origin": "scope"})
+    assert not len(recwarn)  # told before, where it was measured
 
 
 def test_the_halo_of_the_mean_is_background(movie):

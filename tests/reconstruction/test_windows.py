@@ -105,6 +105,18 @@ def test_an_unknown_psf_is_told_once():
     assert [sr.provenance["psf"]["fwhm_nm"] for _, sr in results] == [PRIOR_FWHM_NM] * 2
 
 
+def test_what_was_done_to_the_movie_and_an_odd_psf_are_told_once():
+    frames = np.random.default_rng(3).normal(100, 5, (60, 16, 16)).astype(np.float32)
+    frames[:, :, 12:] = 0.0
+    frames[::30] = 0.0
+    stack = ImageStack(frames, GRID)
+    with pytest.warns(DlbiWarning) as told:
+        list(reconstruct_windows(stack, window=20, method="rl", psf=GaussianPSF(4200.0)))
+    said = [str(w.message) for w in told]
+    for what in ("never change", "hold one value only", "outside the plausible"):
+        assert len([message for message in said if what in message]) == 1
+
+
 @pytest.mark.parametrize("method", ["mean", "rl", "sofi"])
 def test_brightness_is_on_one_scale(method):
     """Half the light is half the image: no window is brought to a brightness of its own."""

@@ -148,14 +148,14 @@ def tell_defects(defects: Pixels) -> None:
     )
 
 
-def tell_blank(movie: Movie) -> None:
+def tell_blank(stack: ImageStack, noise: NoiseModel) -> None:
     """Warn of a region that was cleared before: light would be invented along its border."""
-    blank = _unchanging(movie.stack)
+    blank = _unchanging(stack)
     if blank.mean() < BLANK_SHARE or blank.all():
         return
-    darkest = np.quantile(movie.mean[~blank], BLANK_SHARE)
-    noise = np.sqrt(movie.noise.variance(np.atleast_1d(np.float32(darkest)))[0])
-    if darkest - movie.mean[blank].max() > noise:
+    mean = stack.mean()
+    darkest = np.quantile(mean[~blank], [BLANK_SHARE]).astype(np.float32)
+    if darkest - mean[blank].max() > np.sqrt(noise.variance(darkest)):
         warnings.warn(
             f"{100 * blank.mean():.0f} % of the camera pixels never change and are darker than all "
             "others, as where a region was cleared; light along its border is not to be trusted: "
@@ -220,14 +220,15 @@ def optics_of(
     Warns
     -----
     DlbiWarning
-        If no PSF is given and the movie hardly shows it, or if a given one is not that of a
+        If no PSF is given and the movie hardly shows it, or if the user's is not that of a
         microscope on these pixels.
     """
     if psf is None or halo is None:
         found = estimate_psf(stack)
         halo = halo_of(found, stack.grid) if halo is None else halo
     if psf is not None:
-        if doubt := implausible(psf.fwhm_nm, stack.grid.pixel_size_nm):
+        doubt = implausible(psf.fwhm_nm, stack.grid.pixel_size_nm)
+        if doubt and record is None:
             warnings.warn(
                 f"the given PSF: {doubt}; it and the pixel size are in nm in the sample",
                 DlbiWarning,

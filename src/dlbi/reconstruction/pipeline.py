@@ -182,8 +182,8 @@ def reconstruct_given(
     record |= {"noise": movie.noise._asdict(), "defective_pixels": movie.defects}
     if given.defects is None:
         tell_defects(movie.defects)
-    tell_blank(movie)
-    tell_empty_frames(movie.stack)
+        tell_blank(movie.stack, movie.noise)
+        tell_empty_frames(movie.stack)
     if method in UNBLURRED:
         image = mean_image(movie.mean, movie.background.haze, upscaling)
         if method == "sofi":

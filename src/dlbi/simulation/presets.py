@@ -194,7 +194,8 @@ def rare(rng: RngLike = None, *, pixel_size_nm: float = PIXEL_SIZE_NM) -> Scene:
     Notes
     -----
     0.006 to 0.12 fluorophores emit at once in a camera pixel; each does so about 0.2 to 6 times in
-    200 frames. The peak of an emission is 1.3 to 14 standard deviations of the noise there.
+    200 frames. The peak of an emission is 1.3 to 14 standard deviations of the noise under it,
+    haze and light that never blinks aside.
     """
     rng = as_generator(rng)
     scene = camera(rng, pixel_size_nm=pixel_size_nm)

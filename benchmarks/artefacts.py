@@ -12,6 +12,8 @@ limits were chosen on. Every fault is then put in alone, at several strengths:
 - PSF: a given width that is wrong by a factor;
 - saturation: the brightest share of all values is clipped;
 - pixels: one camera pixel is brighter in every frame, in units of the bright parts;
+- field: this share of the field, a strip along one side, is set to 0;
+- frames: this share of the frames, the last ones, are set to 0;
 - light: no fluorophores, so that background and noise are all there is;
 - chains: sweeps of each of the two chains of `bayes` (a third of the movies, since it takes long).
 
@@ -37,6 +39,8 @@ from dlbi.artefacts.movie import (
     check_background,
     check_drift,
     check_edge,
+    check_field,
+    check_frames,
     check_light,
     check_pixels,
     check_psf,
@@ -48,6 +52,7 @@ from dlbi.core.images import ImageStack, StructureImage
 from dlbi.evaluation.drift import estimate_drift
 from dlbi.evaluation.saturation import find_saturation
 from dlbi.inference.hmm.refinement import Schedule
+from dlbi.inference.measurement.gaps import find_gaps
 from dlbi.inference.measurement.psf import estimate_psf
 from dlbi.reconstruction import QUALITIES, reconstruct
 from dlbi.reconstruction.measurement import measure
@@ -138,6 +143,24 @@ def pixels(movie: Base, strength: float, n_frames: int) -> Finding:
     return check_pixels(measure(replace(stack, data=frames)))
 
 
+def field(movie: Base, share: float, n_frames: int) -> Finding:
+    structure, scene, _, seed = movie
+    stack = film(structure, scene, n_frames, seed)
+    frames = stack.load()
+    frames[:, :, : round(share * stack.grid.shape[1])] = 0.0
+    cleared = replace(stack, data=frames)
+    return check_field(find_gaps(cleared, measure(cleared).noise).cleared)
+
+
+def frames(movie: Base, share: float, n_frames: int) -> Finding:
+    structure, scene, _, seed = movie
+    stack = film(structure, scene, n_frames, seed)
+    images = stack.load()
+    images[n_frames - round(share * n_frames) :] = 0.0
+    stopped = replace(stack, data=images)
+    return check_frames(find_gaps(stopped, measure(stopped).noise).empty_frames, n_frames)
+
+
 def light(movie: Base, dark: float, n_frames: int) -> Finding:
     structure, scene, _, seed = movie
     if dark:
@@ -164,6 +187,8 @@ def chains(movie: Base, n_sweeps: float, n_frames: int) -> Finding:
 FAULTS: dict[str, tuple[Check, tuple[float, ...], int]] = {
     "light": (light, (0, 1), 1),
     "pixels": (pixels, (0, 0.3, 1, 3, 10, 100), 1),
+    "field": (field, (0, 0.025, 0.1, 0.5), 1),
+    "frames": (frames, (0, 1 / 120, 0.1, 0.5), 1),
     "saturation": (saturation, (0, 1e-4, 1e-3, 1e-2), 1),
     "drift": (drift, (0, 50, 100, 150, 200, 400, 800), 1),
     "background": (background, (0, 0.5, 1, 2, 4), 1),

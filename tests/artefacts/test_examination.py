@@ -13,7 +13,9 @@ from dlbi.core.images import Reconstruction
 from dlbi.core.optics import GaussianPSF
 from dlbi.reconstruction import correct_drift, reconstruct
 
-MOVIE_CHECKS = ["light", "pixels", "saturation", "drift", "background", "edge"]
+MOVIE_CHECKS = [
+    "light", "pixels", "field", "frames", "saturation", "drift", "background", "edge",
+]  # fmt: skip
 
 
 def names(findings):
@@ -61,7 +63,7 @@ def test_pixels_and_saturation_are_judged_on_the_frames_as_taken(film):
 
 def test_without_light_nothing_else_is_judged(noise):
     findings = find_artefacts(image_of(noise), noise)
-    assert names(findings) == ["light", "pixels", "saturation"]
+    assert names(findings) == ["light", "pixels", "field", "frames", "saturation"]
     assert not findings[0].told
     assert find_artefacts(image_of(noise, largest_light_z=2.0), noise)[0].told
 
@@ -94,6 +96,20 @@ def test_the_noise_of_a_calibration_is_taken(noise):
     """A noise a thousand times too small makes light of nothing."""
     low = {"read": 0.08, "gain": 0.0, "least": 0.01}
     assert find_artefacts(image_of(noise, noise=low), noise)[0].severity is Severity.FINE
+
+
+def test_what_no_camera_recorded_is_found(movie):
+    frames = movie.load()
+    frames[:, :, 24:] = 0.0
+    frames[70:] = 0.0
+    torn = replace(movie, data=frames)
+    with pytest.warns(DlbiWarning, match="never change|hold one value only"):
+        sr = reconstruct(torn, method="rl", upscaling=2)
+    for image, camera, told in ((sr, None, True), (sr, torn, False), (image_of(torn), None, False)):
+        found = {f.name: f for f in find_artefacts(image, torn, camera=camera)}
+        field, empty = found["field"], found["frames"]
+        assert (field.severity, field.value, field.told) == (Severity.WARNING, 0.25, told)
+        assert (empty.severity, empty.value, empty.told) == (Severity.WARNING, 0.125, told)
 
 
 def test_defective_pixels_are_left_out_of_all_checks(movie):

@@ -16,6 +16,8 @@ from dlbi.artefacts.movie import (
     check_background,
     check_drift,
     check_edge,
+    check_field,
+    check_frames,
     check_light,
     check_pixels,
     check_psf,
@@ -133,3 +135,19 @@ def test_more_defects_than_a_camera_has(movie, n, severity):
     assert finding.severity is severity
     assert finding.sentence.startswith(f"{n} of 1024 camera pixels stand alone")
     assert bool(finding.advice) == (severity is WARNING)
+
+
+def test_field():
+    whole, cleared = check_field(0.0), check_field(0.25, told=True)
+    assert (whole.severity, whole.value, whole.told) == (FINE, 0.0, False)
+    assert (cleared.severity, cleared.value, cleared.told) == (WARNING, 0.25, True)
+    assert cleared.sentence.startswith("25% of the camera pixels")
+    assert "--roi" in cleared.advice
+
+
+def test_frames():
+    whole, stopped = check_frames((), 60), check_frames((40, 41, 42), 60, told=True)
+    assert (whole.severity, whole.value, whole.told) == (FINE, 0.0, False)
+    assert (stopped.severity, stopped.value, stopped.told) == (WARNING, 0.05, True)
+    assert stopped.sentence.startswith("3 of 60 frames hold one value only, the first is frame 40")
+    assert "--frames" in stopped.advice

@@ -23,9 +23,8 @@ from dlbi.reconstruction.measurement import (
     observed,
     optics_of,
     projection_of,
-    tell_blank,
     tell_defects,
-    tell_empty_frames,
+    tell_gaps,
     without_halo,
 )
 
@@ -203,30 +202,16 @@ def test_nothing_is_told_of_a_camera_that_works(recwarn):
     assert not recwarn.list
 
 
-def test_a_cleared_region_is_told(noise_only, recwarn):
-    frames = np.array(noise_only.data)
-    frames[:, :, 24:] = 0.0
+def test_what_no_camera_recorded_is_told(noise_only, recwarn):
     noise = measure(noise_only).noise
-    with pytest.warns(DlbiWarning, match="25 % of the camera pixels never change.*--roi"):
-        tell_blank(ImageStack(frames, noise_only.grid), noise)
-    recwarn.clear()
-    tell_blank(noise_only, noise)
-    # Clipped at zero, dark pixels may never change either; they are as dark as the rest.
-    clipped = np.maximum(frames - 110.0, 0.0)
-    tell_blank(ImageStack(clipped, noise_only.grid), noise)
+    tell_gaps(noise_only, noise)
     assert not len(recwarn)
-
-
-def test_empty_frames_are_told(noise_only, recwarn):
-    frames = np.array(noise_only.data)
-    tell_empty_frames(noise_only)
-    photons = np.random.default_rng(4).poisson(2e-4, (60, 32, 32)).astype(np.float32)
-    assert not photons.any(axis=(1, 2)).all()
-    tell_empty_frames(ImageStack(photons, noise_only.grid))  # so dim that some hold no photon
-    assert not len(recwarn)
-    frames[40:] = 0.0
+    cleared, stopped = np.array(noise_only.data), np.array(noise_only.data)
+    cleared[:, :, 24:] = stopped[40:] = 0.0
+    with pytest.warns(DlbiWarning, match="25% of the camera pixels never change.*--roi"):
+        tell_gaps(ImageStack(cleared, noise_only.grid), noise)
     with pytest.warns(DlbiWarning, match=r"20 of 60 frames hold one value only \(.* frame 40\)"):
-        tell_empty_frames(ImageStack(frames, noise_only.grid))
+        tell_gaps(ImageStack(stopped, noise_only.grid), noise)
 
 
 @pytest.mark.parametrize(("fwhm_nm", "plausible"), [(0.42, False), (422.0, True), (4200.0, False)])

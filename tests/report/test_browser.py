@@ -120,7 +120,7 @@ def test_the_marked_region_lies_on_the_pictures(browser, sr, movie):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_verdict_is_seen_without_scrolling(browser, width):
     text, _, top, w, h, visibility, colour = browser[width]["verdict"]
-    assert text.startswith("No sign of an artefact in 11 checks")
+    assert text.startswith("No sign of an artefact in 13 checks")
     assert visibility == "visible"
     assert colour != "rgba(0, 0, 0, 0)"
     assert top + h < HEIGHT / 2

@@ -99,7 +99,7 @@ def test_every_picture_has_a_text_and_a_scale(page):
 
 def test_it_says_what_matters(page):
     for words in (
-        "No sign of an artefact in 11 checks",
+        "No sign of an artefact in 13 checks",
         "60 frames of 20 × 24 pixels of 160 nm",
         "they cannot show resolution",
         "The 8 × 8 camera pixels (1.28 µm) with the most light in the reconstruction",

@@ -9,6 +9,8 @@ from dlbi.artefacts.movie import (
     check_background,
     check_drift,
     check_edge,
+    check_field,
+    check_frames,
     check_light,
     check_pixels,
     check_psf,
@@ -20,13 +22,14 @@ from dlbi.core.optics import GaussianPSF
 from dlbi.evaluation.drift import estimate_drift
 from dlbi.evaluation.saturation import find_saturation
 from dlbi.inference.measurement.defects import Pixels, without_defects
+from dlbi.inference.measurement.gaps import find_gaps
 from dlbi.inference.measurement.noise import NoiseModel
 from dlbi.inference.measurement.psf import PRIOR_FWHM_NM, estimate_psf
 from dlbi.reconstruction.measurement import LARGE_PSF_ERROR, Movie, measure
 
 ORDER = (
-    "light", "pixels", "saturation", "drift", "background", "edge", "PSF", "chains", "training",
-    "network", "fluorophores",
+    "light", "pixels", "field", "frames", "saturation", "drift", "background", "edge", "PSF",
+    "chains", "training", "network", "fluorophores",
 )  # fmt: skip
 
 
@@ -50,7 +53,7 @@ def find_artefacts(
         What `measure_behind` found, if it is known already.
     camera : ImageStack, optional
         The frames as the camera took them, if those of `movie` have been moved: they tell of its
-        pixels and of saturation.
+        pixels, of gaps and of saturation.
 
     Returns
     -------
@@ -63,8 +66,12 @@ def find_artefacts(
     light = check_light(known, width, told="largest_light_z" in record)
     movie = known.stack
     raw, defects = (movie, known.defects) if camera is None else without_defects(camera)
+    gaps = find_gaps(raw, known.noise)
+    told = "defective_pixels" in record
     found = [
-        light, check_pixels(replace(known, defects=defects), told="defective_pixels" in record),
+        light, check_pixels(replace(known, defects=defects), told=told),
+        check_field(gaps.cleared, told=told and camera is None),
+        check_frames(gaps.empty_frames, raw.n_frames, told=told and camera is None),
         check_saturation(find_saturation(raw)), *check_record(record),
     ]  # fmt: skip
     if light.severity is Severity.FINE:

@@ -5,6 +5,7 @@ Where the limits come from, and how often each check is right, stands in docs/re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -101,6 +102,50 @@ def check_pixels(movie: Movie, *, told: bool = False) -> Finding:
             "check that the frames are raw and the pixels not far larger than the PSF",
         )
     return finding(Severity.NOTE, f"{sentence}; dlbi fills them in from the pixels around")
+
+
+def check_field(cleared: float, *, told: bool = False) -> Finding:
+    """Whether the whole field was recorded.
+
+    Parameters
+    ----------
+    cleared : float
+        Share of the camera pixels in cleared regions.
+    told : bool
+        Whether the reconstruction said so.
+    """
+    finding = partial(Finding, "field", value=cleared, unit="of all pixels", told=told)
+    if not cleared:
+        return finding(Severity.FINE, "no region was cleared")
+    return finding(
+        Severity.WARNING,
+        f"{cleared:.0%} of the camera pixels never change and are darker than all others, as where "
+        "a region was cleared; light along its border is invented",
+        "cut it off with --roi, or clear it after the reconstruction",
+    )
+
+
+def check_frames(empty: Sequence[int], n_frames: int, *, told: bool = False) -> Finding:
+    """Whether all frames were recorded.
+
+    Parameters
+    ----------
+    empty : sequence of int
+        Frames that hold one value.
+    n_frames : int
+        Of the movie.
+    told : bool
+        Whether the reconstruction said so.
+    """
+    finding = partial(Finding, "frames", value=len(empty) / n_frames, unit="of all", told=told)
+    if not empty:
+        return finding(Severity.FINE, "no frame is empty")
+    return finding(
+        Severity.WARNING,
+        f"{len(empty)} of {n_frames} frames hold one value only, the first is frame {empty[0]}, as "
+        "where a recording or a copy stopped",
+        "leave them out with --frames",
+    )
 
 
 def check_edge(movie: Movie) -> Finding:

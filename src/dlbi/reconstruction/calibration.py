@@ -35,7 +35,7 @@ from dlbi.reconstruction.measurement import (
     measure,
     projection_of,
     tell_defects,
-    tell_empty_frames,
+    tell_gaps,
     without_halo,
 )
 
@@ -130,7 +130,7 @@ def calibrate(stack: ImageStack, *, rng: RngLike = None, progress: Progress | No
     movie = measure(stack)
     stack = movie.stack
     tell_defects(movie.defects)
-    tell_empty_frames(movie.stack)
+    tell_gaps(movie.stack, movie.noise)
     found_psf = estimate_psf(stack)
     movie = without_halo(movie, halo_of(found_psf, stack.grid))
     if movie.variance.max() <= NO_NOISE:

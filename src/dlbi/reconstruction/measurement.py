@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dlbi.core.errors import DlbiWarning
 from dlbi.core.grid import PixelGrid
@@ -18,6 +17,7 @@ from dlbi.forward import Projection
 from dlbi.inference.deconvolution import richardson_lucy
 from dlbi.inference.measurement.background import Background, estimate_background
 from dlbi.inference.measurement.defects import Pixels, without_defects
+from dlbi.inference.measurement.gaps import find_gaps
 from dlbi.inference.measurement.halo import bared
 from dlbi.inference.measurement.noise import NoiseModel, fit_noise
 from dlbi.inference.measurement.psf import PsfEstimate, estimate_psf, implausible
@@ -32,12 +32,6 @@ RL_ITERATIONS = 200
 
 MOST_NAMED = 5
 """Defective pixels whose places a message names."""
-
-BLANK_SHARE = 0.01
-"""Share of camera pixels that never change, from which on a warning tells."""
-
-OUTLYING_LEVEL = 5.0
-"""Standard deviations by which a frame of one value must differ from the mean of the others."""
 
 LARGE_PSF_ERROR = 0.075
 """Standard error ÷ width of the PSF beyond which a warning tells; the 95 % interval is ± 15 %."""
@@ -148,50 +142,25 @@ def tell_defects(defects: Pixels) -> None:
     )
 
 
-def tell_blank(stack: ImageStack, noise: NoiseModel) -> None:
-    """Warn of a region that was cleared before: light would be invented along its border."""
-    blank = _unchanging(stack)
-    if blank.mean() < BLANK_SHARE or blank.all():
-        return
-    mean = stack.mean()
-    darkest = np.quantile(mean[~blank], [BLANK_SHARE]).astype(np.float32)
-    if darkest - mean[blank].max() > np.sqrt(noise.variance(darkest)):
+def tell_gaps(stack: ImageStack, noise: NoiseModel) -> None:
+    """Warn of what no camera recorded: light would be invented around it."""
+    gaps = find_gaps(stack, noise)
+    if gaps.cleared:
         warnings.warn(
-            f"{100 * blank.mean():.0f} % of the camera pixels never change and are darker than all "
-            "others, as where a region was cleared; light along its border is not to be trusted: "
-            "cut it off with --roi, or clear it after the reconstruction",
+            f"{gaps.cleared:.0%} of the camera pixels never change and are darker than all others, "
+            "as where a region was cleared; light along its border is not to be trusted: cut it "
+            "off with --roi, or clear it after the reconstruction",
             DlbiWarning,
             stacklevel=3,
         )
-
-
-def tell_empty_frames(stack: ImageStack) -> None:
-    """Warn of frames of one value far from the others, as where a recording stopped."""
-    level, empty = np.empty(stack.n_frames), np.empty(stack.n_frames, bool)
-    for frames, images in stack.chunks():
-        level[frames] = images.mean(axis=(1, 2))
-        empty[frames] = images.min(axis=(1, 2)) == images.max(axis=(1, 2))
-    if not empty.any() or empty.all():
-        return
-    usual, spread = level[~empty].mean(), level[~empty].std()
-    found = np.flatnonzero(empty & (np.abs(level - usual) > OUTLYING_LEVEL * spread))
-    if found.size:
+    if gaps.empty_frames:
         warnings.warn(
-            f"{found.size} of {stack.n_frames} frames hold one value only (the first is frame "
-            f"{found[0]}), as where a recording or a copy stopped; leave them out with --frames",
+            f"{len(gaps.empty_frames)} of {stack.n_frames} frames hold one value only (the first "
+            f"is frame {gaps.empty_frames[0]}), as where a recording or a copy stopped; leave "
+            "them out with --frames",
             DlbiWarning,
             stacklevel=3,
         )
-
-
-def _unchanging(stack: ImageStack) -> NDArray[np.bool_]:
-    first = stack.load(slice(0, 1))
-    same = np.ones(stack.grid.shape, bool)
-    for _, frames in stack.chunks():
-        same &= (frames == first).all(axis=0)
-        if not same.any():
-            break
-    return same
 
 
 class Optics(NamedTuple):

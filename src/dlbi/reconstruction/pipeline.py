@@ -41,9 +41,8 @@ from dlbi.reconstruction.measurement import (
     measure,
     optics_of,
     projection_of,
-    tell_blank,
     tell_defects,
-    tell_empty_frames,
+    tell_gaps,
     with_margin,
     without_halo,
     without_margin,
@@ -182,8 +181,7 @@ def reconstruct_given(
     record |= {"noise": movie.noise._asdict(), "defective_pixels": movie.defects}
     if given.defects is None:
         tell_defects(movie.defects)
-        tell_blank(movie.stack, movie.noise)
-        tell_empty_frames(movie.stack)
+        tell_gaps(movie.stack, movie.noise)
     if method in UNBLURRED:
         image = mean_image(movie.mean, movie.background.haze, upscaling)
         if method == "sofi":

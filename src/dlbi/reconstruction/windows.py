@@ -16,12 +16,7 @@ from dlbi.core.rng import RngLike, derived_seed, root_seed
 from dlbi.core.scope import Scope
 from dlbi.inference.measurement.defects import without_defects
 from dlbi.inference.measurement.noise import fit_noise
-from dlbi.reconstruction.measurement import (
-    optics_of,
-    tell_blank,
-    tell_defects,
-    tell_empty_frames,
-)
+from dlbi.reconstruction.measurement import optics_of, tell_defects, tell_gaps
 from dlbi.reconstruction.options import UNBLURRED, Options
 from dlbi.reconstruction.pipeline import Progress, reconstruct_given
 from dlbi.reconstruction.scoping import Given, given_by
@@ -165,8 +160,7 @@ def _measured_once(stack: ImageStack, given: Given, method: str) -> Given:
     stack, defects = without_defects(stack)
     tell_defects(defects)
     noise = fit_noise(stack) if given.noise is None else given.noise
-    tell_blank(stack, noise)
-    tell_empty_frames(stack)
+    tell_gaps(stack, noise)
     given = replace(given, noise=noise, defects=defects)
     if method in UNBLURRED:
         return given

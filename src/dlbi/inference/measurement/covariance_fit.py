@@ -7,7 +7,6 @@ focus is fitted beside it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -217,14 +216,18 @@ class Curve:
     def start(self, defoci: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Best width, defocus and linear terms on a grid; None if no positive PSF fits."""
         target = self.blocks.mean(axis=0)
-        best, least = None, np.inf
-        for sigma, defocus in product(_SIGMA_GRID_PX, defoci):
-            design = self.design(sigma, defocus)
-            linear = np.linalg.lstsq(design, target)[0]
-            misfit = float(((design @ linear - target) ** 2).sum())
-            if linear[0] > 0 and misfit < least:
-                best, least = np.array([sigma, defocus, *linear]), misfit
-        return best
+        sharp, blurred = (
+            np.stack([self.light(factor * s, 0.0, tails) for s in _SIGMA_GRID_PX])
+            for factor, tails in ((1.0, self.tails), (DEFOCUS_WIDTH, NO_TAILS))
+        )
+        shapes = self.without_offsets(sharp[:, None] + defoci[:, None] * blurred[:, None])
+        explained = np.maximum(shapes @ target, 0.0) ** 2 / (shapes**2).sum(axis=-1)
+        best = np.unravel_index(np.argmax(explained), explained.shape)
+        if explained[best] == 0.0:
+            return None
+        sigma, defocus = _SIGMA_GRID_PX[best[0]], defoci[best[1]]
+        linear = np.linalg.lstsq(self.design(sigma, defocus), target)[0]
+        return np.array([sigma, defocus, *linear])
 
 
 class Fit(NamedTuple):

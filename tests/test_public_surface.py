@@ -123,3 +123,31 @@ def test_a_simulated_movie_is_a_movie(movie):
     np.testing.assert_array_equal(part.load(), movie.load()[:5, 3:7, 2:8])
     assert movie.stack.grid == movie.grid
     assert movie.truth(8).grid == movie.grid.refine(8)
+
+
+@pytest.mark.parametrize(
+    ("call", "wanted"),
+    [
+        (lambda movie, sr: dlbi.reconstruct(movie.data), "a movie must be of type ImageStack"),
+        (lambda movie, sr: dlbi.reconstruct_windows(movie.data, window=9), "of type ImageStack"),
+        (lambda movie, sr: dlbi.calibrate(movie.data), "a movie must be of type ImageStack"),
+        (lambda movie, sr: dlbi.correct_drift(movie.data), "a movie must be of type ImageStack"),
+        (lambda movie, sr: dlbi.find_artefacts(sr.mean, movie.stack), "of type Reconstruction"),
+        (lambda movie, sr: dlbi.find_artefacts(sr, movie.data), "of type ImageStack"),
+        (lambda movie, sr: dlbi.save_report(sr, movie.data, "r.html"), "of type ImageStack"),
+        (lambda movie, sr: dlbi.save_report(sr.mean, movie.stack, "r.html"), "Reconstruction"),
+        (lambda movie, sr: dlbi.evaluate(sr.mean, movie.truth(2)), "of type Reconstruction"),
+        (lambda movie, sr: dlbi.evaluate(sr, sr.mean), "of type StructureImage or Emitters, got"),
+        (lambda movie, sr: dlbi.squirrel(sr.mean, movie.stack), "of type Reconstruction"),
+        (lambda movie, sr: dlbi.squirrel(sr, movie.data), "of type ImageStack, got ndarray"),
+        (lambda movie, sr: dlbi.score_halves(sr, sr.mean), "an image must be of type Reconstruct"),
+        (lambda movie, sr: dlbi.score_halves(sr.mean, sr), "an image must be of type Reconstruct"),
+        (lambda movie, sr: dlbi.simulate(sr.mean, movie.scene), "of type StructureImage, got nda"),
+        (lambda movie, sr: dlbi.simulate(movie.density, "meos3.2"), "of type Scene, got str"),
+    ],
+)
+def test_a_value_of_another_type_is_told_with_what_to_do(movie, call, wanted):
+    sr = dlbi.reconstruct(movie.stack, method="mean", upscaling=2)
+    with pytest.raises(dlbi.DlbiError, match=f"{wanted}.*; (give )?(dlbi|.*makes)") as caught:
+        call(movie, sr)
+    assert "\n" not in str(caught.value)

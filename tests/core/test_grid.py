@@ -63,9 +63,9 @@ def test_crop_moves_the_origin_to_the_corner_of_its_first_pixel():
     assert crop == PixelGrid((7, 9), 160.0, (10.0 + 480.0, 20.0 + 800.0))
 
 
-@pytest.mark.parametrize("shape", [(0, 4), (4,), (4, 4, 4), (-1, 4)])
+@pytest.mark.parametrize("shape", [(0, 4), (4,), (4, 4, 4), (-1, 4), (4.0, 4)])
 def test_grid_rejects_shapes_that_are_no_picture(shape):
-    with pytest.raises(ShapeError, match="two positive side lengths"):
+    with pytest.raises(ShapeError, match="two positive whole side lengths"):
         PixelGrid(shape, 100.0)
 
 

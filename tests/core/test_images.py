@@ -153,3 +153,30 @@ def test_every_map_of_a_reconstruction_must_fit_its_grid(name):
     maps = {"mean": np.zeros((5, 7), np.float32), name: np.zeros((7, 5), np.float32)}
     with pytest.raises(ShapeError, match=f"{name} .*does not fit grid"):
         Reconstruction(grid=GRID, **maps)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (MOVIE.tolist(), r"must be an array \(T, Y, X\), got list; give numpy.array"),
+        (MOVIE.astype(complex), "real numbers, got complex128"),
+        (MOVIE.astype(object), "real numbers, got object"),
+        (MOVIE.astype(str), "real numbers, got <U"),
+        (np.ma.masked_equal(MOVIE, MOVIE[0, 0, 0]), "masked values"),
+    ],
+)
+def test_what_is_no_movie_of_counts_is_refused(data, message):
+    with pytest.raises(InputError, match=message):
+        ImageStack(data, GRID)
+
+
+@pytest.mark.parametrize("kind", ["?", "u1", ">u2", "i4", "u8", "f2", ">f4", "f8"])
+def test_counts_of_any_type_are_read(kind):
+    np.testing.assert_array_equal(
+        ImageStack((MOVIE % 2).astype(kind), GRID).load(slice(3, 5)), MOVIE[3:5] % 2
+    )
+
+
+def test_the_grid_of_a_movie_is_a_pixel_grid():
+    with pytest.raises(InputError, match=r"must be of type PixelGrid, got float; give PixelGrid"):
+        ImageStack(MOVIE, 160.0)

@@ -70,6 +70,8 @@ def test_windows_are_equally_long_and_as_many_as_fit(n_frames, window, step):
     [
         ({"window": 1}, InputError, "2 or more are needed"),
         ({"window": 121}, InputError, "longer than the 120 of the movie"),
+        ({"window": 20.5}, InputError, "whole numbers of frames, got 20.5 and None"),
+        ({"window": 20, "step": 2.5}, InputError, "whole numbers of frames, got 20 and 2.5"),
         ({"window": 20, "step": 0}, InputError, "got a step of 0; use 1 or more"),
         ({"window": 20, "method": "magic"}, InputError, "method must be one of"),
         ({"window": 20, "guide": np.ones((3, 3), "f4")}, ShapeError, "guide must be 96×96"),

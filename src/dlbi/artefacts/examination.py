@@ -17,7 +17,7 @@ from dlbi.artefacts.movie import (
     check_saturation,
 )
 from dlbi.artefacts.record import Record, check_record, record_of
-from dlbi.core.images import ImageStack, Reconstruction
+from dlbi.core.images import ImageStack, Reconstruction, expect_movie, expect_reconstruction
 from dlbi.core.optics import GaussianPSF
 from dlbi.evaluation.drift import estimate_drift
 from dlbi.evaluation.saturation import find_saturation
@@ -60,6 +60,8 @@ def find_artefacts(
     list of Finding
         In a fixed order. Without any light all other checks of the movie are left out.
     """
+    expect_reconstruction(sr)
+    expect_movie(movie)
     record = record_of(sr.provenance)
     known = measure_behind(sr, movie) if measured is None else measured
     width = psf_of_record(record) or GaussianPSF(PRIOR_FWHM_NM)

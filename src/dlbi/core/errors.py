@@ -25,3 +25,25 @@ class OutputError(DlbiError, OSError):
 
 class DlbiWarning(UserWarning):
     """Something the user should know about the result: a default taken, a limit met."""
+
+
+def expect(what: str, value: object, kinds: type | tuple[type, ...], how: str) -> None:
+    """Refuse a value of another type.
+
+    Parameters
+    ----------
+    what : str
+        Its name for the user.
+    value : object
+    kinds : type or tuple of type
+    how : str
+        How to get one that fits.
+
+    Raises
+    ------
+    InputError
+    """
+    if not isinstance(value, kinds):
+        wanted = kinds if isinstance(kinds, tuple) else (kinds,)
+        names = " or ".join(kind.__name__ for kind in wanted)
+        raise InputError(f"{what} must be of type {names}, got {type(value).__name__}; {how}")

@@ -32,7 +32,7 @@ class PixelGrid:
     Raises
     ------
     ShapeError
-        If the shape is not two positive numbers.
+        If the shape is not two positive whole numbers.
     InputError
         If the pixel size is not positive and finite.
     """
@@ -43,8 +43,11 @@ class PixelGrid:
 
     def __post_init__(self) -> None:
         """Validate shape and pixel size."""
-        if len(self.shape) != 2 or min(self.shape) < 1:
-            raise ShapeError(f"a grid needs two positive side lengths (Y, X), got {self.shape}")
+        whole = all(isinstance(n, int | np.integer) for n in self.shape)
+        if len(self.shape) != 2 or not whole or min(self.shape) < 1:
+            raise ShapeError(
+                f"a grid needs two positive whole side lengths (Y, X), got {self.shape}"
+            )
         if not (np.isfinite(self.pixel_size_nm) and self.pixel_size_nm > 0):
             raise InputError(
                 f"pixel size must be positive, got {self.pixel_size_nm} nm; "

@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlbi.core.emitters import Emitters
-from dlbi.core.errors import InputError, ShapeError
+from dlbi.core.errors import InputError, ShapeError, expect
 from dlbi.core.grid import PixelGrid
 
 FloatImage = NDArray[np.float32]
 """An image in float32, (Y, X), or a stack of them, (T, Y, X)."""
+
+
+REAL_KINDS = "buif"
+"""Kinds of NumPy types that counts come in: yes or no, whole and floating-point numbers."""
 
 
 class FrameSource(Protocol):
@@ -27,6 +31,43 @@ class FrameSource(Protocol):
 
     def __getitem__(self, key: Any, /) -> Any:
         """Frames and regions by slices."""
+
+
+def expect_movie(value: object) -> None:
+    """Refuse what is no `ImageStack`.
+
+    Raises
+    ------
+    InputError
+    """
+    how = "dlbi.load_stack reads one, ImageStack(frames, PixelGrid((Y, X), nm)) takes an array"
+    expect("a movie", value, ImageStack, how)
+
+
+def expect_reconstruction(value: object) -> None:
+    """Refuse what is no `Reconstruction`.
+
+    Raises
+    ------
+    InputError
+    """
+    how = "dlbi.reconstruct makes one, dlbi.load_reconstruction reads one"
+    expect("an image", value, Reconstruction, how)
+
+
+def _expect_counts(data: object) -> None:
+    if not hasattr(data, "shape"):
+        raise InputError(
+            f"frames must be an array (T, Y, X), got {type(data).__name__}; "
+            "give numpy.array(frames)"
+        )
+    kind = getattr(getattr(data, "dtype", None), "kind", "f")
+    if kind not in REAL_KINDS:
+        raise InputError(
+            f"frames must be real numbers, got {data.dtype}; give counts"  # type: ignore[attr-defined]
+        )
+    if np.ma.is_masked(data):
+        raise InputError("frames with masked values cannot be used; choose a region without them")
 
 
 def as_slice(part: range) -> slice:
@@ -53,6 +94,8 @@ class ImageStack:
     ------
     ShapeError
         If the data have not three axes, the grid differs or there are fewer than 2 frames.
+    InputError
+        If the data are no array, not of real numbers, or an array with masked values.
     """
 
     data: FrameSource
@@ -61,7 +104,9 @@ class ImageStack:
     unit: Literal["adu", "photon"] = "adu"
 
     def __post_init__(self) -> None:
-        """Validate axes, grid and frame count."""
+        """Validate numbers, axes, grid and frame count."""
+        _expect_counts(self.data)
+        expect("the grid of a movie", self.grid, PixelGrid, "give PixelGrid((Y, X), pixel_size_nm)")
         shape = tuple(self.data.shape)
         if len(shape) != 3:
             raise ShapeError(f"a movie needs three axes (T, Y, X), got shape {shape}")

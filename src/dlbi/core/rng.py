@@ -6,6 +6,8 @@ import zlib
 
 import numpy as np
 
+from dlbi.core.errors import InputError
+
 RngLike = int | np.random.Generator | None
 
 
@@ -27,8 +29,15 @@ def root_seed(rng: RngLike) -> int:
 
     Everything random below one call derives from this number through `stream` and
     `stream_key`, so recording it in the provenance is enough to repeat the call.
+
+    Raises
+    ------
+    InputError
+        If it is negative.
     """
     if isinstance(rng, int | np.integer):
+        if rng < 0:
+            raise InputError(f"a seed is 0 or larger, got {rng}")
         return int(rng)
     return int(as_generator(rng).integers(0, 2**63 - 1))
 

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from dlbi.core.errors import ShapeError
 from dlbi.core.grid import PixelGrid
-from dlbi.core.images import Reconstruction
+from dlbi.core.images import Reconstruction, expect_reconstruction
 from dlbi.evaluation.alignment import upscaling_factor
 from dlbi.evaluation.decorrelation import Decorrelation, decorrelation
 from dlbi.evaluation.reprojection import correlation
@@ -96,6 +96,8 @@ def score_halves(first: Reconstruction, second: Reconstruction) -> HalfScores:
     -----
     See `ring_correlation` for what such an agreement cannot tell.
     """
+    expect_reconstruction(first)
+    expect_reconstruction(second)
     if upscaling_factor(first.grid, second.grid) != 1:
         raise ShapeError(
             f"the two halves have pixels of {first.grid.pixel_size_nm:g} and "

@@ -16,9 +16,9 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
 from dlbi.core.emitters import Emitters
-from dlbi.core.errors import DlbiWarning, InputError, ShapeError
+from dlbi.core.errors import DlbiWarning, InputError, ShapeError, expect
 from dlbi.core.grid import PixelGrid, block_sum
-from dlbi.core.images import Reconstruction, StructureImage
+from dlbi.core.images import Reconstruction, StructureImage, expect_reconstruction
 from dlbi.evaluation.alignment import upscaling_factor
 from dlbi.evaluation.reprojection import correlation
 from dlbi.evaluation.tables import score_table
@@ -135,6 +135,9 @@ def score_truth(sr: Reconstruction, truth: StructureImage | Emitters) -> TruthSc
     σ = 1.5 px and population covariance (doi:10.1109/TIP.2003.819861). Nothing is clipped and no
     offset is fitted: either moves SSIM by several tenths.
     """
+    expect_reconstruction(sr)
+    kinds = StructureImage, Emitters
+    expect("a truth", truth, kinds, "dlbi.load_structure and dlbi.load_emitters read one")
     if isinstance(truth, Emitters):
         truth = render_emitters(truth, sr.grid)
     if not np.isfinite(sr.mean).all():

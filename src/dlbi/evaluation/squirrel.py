@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from dlbi.core.errors import DlbiWarning, InputError, ShapeError
 from dlbi.core.grid import PixelGrid
-from dlbi.core.images import FloatImage, ImageStack, Reconstruction
+from dlbi.core.images import (
+    FloatImage,
+    ImageStack,
+    Reconstruction,
+    expect_movie,
+    expect_reconstruction,
+)
 from dlbi.core.optics import GaussianPSF
 from dlbi.evaluation.alignment import upscaling_factor
 from dlbi.evaluation.reprojection import Match, best_fwhm_nm, best_shift_nm, is_constant
@@ -160,6 +166,8 @@ def score_movie(
     ----------
     Culley et al. 2018, doi:10.1038/nmeth.4605; Li et al. 2018, section 3.4.1.
     """
+    expect_reconstruction(sr)
+    expect_movie(movie)
     match = _match(sr, movie, border_px, background)
     fwhm_nm = best_fwhm_nm(match) if psf is None else psf.fwhm_nm
     shift_nm = (0.0, 0.0)

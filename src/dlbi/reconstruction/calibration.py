@@ -17,7 +17,7 @@ from scipy.stats import norm, truncnorm
 
 from dlbi.core.errors import InputError, ShapeError
 from dlbi.core.grid import PixelGrid
-from dlbi.core.images import ImageStack
+from dlbi.core.images import ImageStack, expect_movie
 from dlbi.core.optics import FWHM_PER_SIGMA, GaussianPSF
 from dlbi.core.rng import RngLike, root_seed, stream
 from dlbi.core.scope import Estimate, Origin, Scope
@@ -120,6 +120,7 @@ def calibrate(stack: ImageStack, *, rng: RngLike = None, progress: Progress | No
     Paper, section 4, names as future work how well the parameters of a simulation are found
     again; docs/calibration.md answers with numbers.
     """
+    expect_movie(stack)
     height, width = stack.grid.shape
     if stack.n_frames < MIN_FRAMES or min(height, width) < MIN_SIDE_PX:
         raise ShapeError(

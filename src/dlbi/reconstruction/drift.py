@@ -10,7 +10,14 @@ import numpy as np
 from scipy import fft
 
 from dlbi.core.errors import InputError, ShapeError
-from dlbi.core.images import FRAMES_AT_ONCE, ChangedFrames, FloatImage, ImageStack, as_slice
+from dlbi.core.images import (
+    FRAMES_AT_ONCE,
+    ChangedFrames,
+    FloatImage,
+    ImageStack,
+    as_slice,
+    expect_movie,
+)
 from dlbi.core.kernels import F64
 from dlbi.evaluation.drift import DriftPath, estimate_path, movement_nm
 from dlbi.inference.measurement.defects import Pixels, without_defects
@@ -95,6 +102,7 @@ def correct_drift(stack: ImageStack) -> Steady:
     neighbouring pixels independent. Interpolation by splines does not: the noise is then found too
     small, and with it the PSF. Beyond its edges a frame is continued by its mirror image.
     """
+    expect_movie(stack)
     mended, defects = without_defects(stack)
     tell_defects(defects)
     path = DriftPath(())

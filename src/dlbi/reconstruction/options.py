@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from dlbi.core.errors import InputError, ShapeError
-from dlbi.core.images import FloatImage, ImageStack
+import numpy as np
+
+from dlbi.core.errors import InputError, ShapeError, expect
+from dlbi.core.images import FloatImage, ImageStack, expect_movie
 from dlbi.inference.hmm.refinement import STARTS, Schedule
 from dlbi.learning.network import UPSCALING as NETWORK_UPSCALING
 from dlbi.learning.network import Network
@@ -64,21 +66,24 @@ class Options:
         InputError, ShapeError
             As `dlbi.reconstruct`.
         """
+        expect_movie(stack)
         if self.method not in METHODS:
             raise InputError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
         if self.quality not in QUALITIES:
             raise InputError(f"quality must be one of {', '.join(QUALITIES)}, got {self.quality!r}")
         if self.start not in STARTS:
             raise InputError(f"start must be one of {', '.join(STARTS)}, got {self.start!r}")
-        if not 1 <= self.upscaling <= 16:
-            raise InputError(f"upscaling must lie in 1…16, got {self.upscaling}")
-        for what, value, least in (
-            ("workers", self.n_workers, 1),
-            ("chains", 1 if self.n_chains is None else self.n_chains, 1),
-            ("guide iterations", self.guide_iterations, 0),
+        for what, value, least, most in (
+            ("fine pixels per camera pixel", self.upscaling, 1, 16),
+            ("workers", self.n_workers, 1, np.inf),
+            ("chains", 1 if self.n_chains is None else self.n_chains, 1, np.inf),
+            ("guide iterations", self.guide_iterations, 0, np.inf),
         ):
-            if value < least:
-                raise InputError(f"the number of {what} must be at least {least}, got {value}")
+            if not isinstance(value, int | np.integer) or not least <= value <= most:
+                limits = f"{least} to {most}" if most < np.inf else f"at least {least}"
+                raise InputError(f"the number of {what} must be whole, {limits}, got {value}")
+        if self.model is not None:
+            expect("a model", self.model, Network, "dlbi.load_network reads one")
         side = NETWORK_SIDE_PX if self.method in LEARNED else MIN_SIDE_PX
         if min(stack.grid.shape) < side:
             h, w = stack.grid.shape
@@ -100,6 +105,7 @@ class Options:
             learned = self.method in LEARNED
             why = "takes its guide from the network" if learned else "has no use for a guide"
             raise InputError(f"method {self.method} {why}; give a guide to {' or '.join(GUIDED)}")
+        expect("a guide", guide, np.ndarray, "give an image (Y, X)")
         height, width = stack.grid.refine(self.upscaling).shape
         if guide.shape != (height, width):
             raise ShapeError(

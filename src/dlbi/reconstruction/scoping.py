@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dlbi.core.errors import InputError
+from dlbi.core.errors import InputError, expect
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF, Halo
 from dlbi.core.scope import Scope
@@ -59,15 +59,17 @@ def given_by(scope: Scope | None, stack: ImageStack, psf: GaussianPSF | None = N
     Raises
     ------
     InputError
-        If it belongs to camera pixels of another size.
+        If it belongs to camera pixels of another size, or either is of another type.
     """
     given = Given() if scope is None else _given_by_scope(scope, stack)
     if psf is None:
         return given
+    expect("a PSF", psf, GaussianPSF, "give GaussianPSF(fwhm_nm)")
     return replace(given, psf=psf, psf_record=None)
 
 
 def _given_by_scope(scope: Scope, stack: ImageStack) -> Given:
+    expect("a scope", scope, Scope, "dlbi.load_scope reads one, dlbi.calibrate makes one")
     pixel = stack.grid.pixel_size_nm
     if not np.isclose(scope.pixel_size_nm, pixel, rtol=PIXEL_TOLERANCE):
         raise InputError(

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from dlbi.core.errors import DlbiWarning, InputError
-from dlbi.core.images import ImageStack, Reconstruction
+from dlbi.core.images import ImageStack, Reconstruction, expect_movie
 from dlbi.core.optics import GaussianPSF
 from dlbi.core.rng import RngLike, derived_seed, root_seed
 from dlbi.core.scope import Scope
@@ -48,6 +50,11 @@ class Windows:
 
     def __post_init__(self) -> None:
         """Validate."""
+        if not all(isinstance(n, int | np.integer) for n in (self.window, self.step or 1)):
+            raise InputError(
+                f"windows and their steps are whole numbers of frames, got {self.window} and "
+                f"{self.step}"
+            )
         if self.window < 2:
             raise InputError(
                 f"a window of {self.window} frames cannot show blinking; 2 or more are needed, "
@@ -142,6 +149,7 @@ def reconstruct_windows(
     >>> for frames, sr in dlbi.reconstruct_windows(movie, window=200):  # doctest: +SKIP
     ...     print(frames.start, sr.mean.sum())
     """
+    expect_movie(stack)
     windows = Windows(stack.n_frames, window, step)
     chosen = Options(**options)
     head = stack.select(windows[0])

@@ -12,7 +12,13 @@ from dlbi.artefacts import Finding, Severity, find_artefacts
 from dlbi.artefacts.examination import measure_behind
 from dlbi.artefacts.finding import WORST_FIRST
 from dlbi.artefacts.record import Record, record_of
-from dlbi.core.images import ImageStack, Reconstruction, StructureImage
+from dlbi.core.images import (
+    ImageStack,
+    Reconstruction,
+    StructureImage,
+    expect_movie,
+    expect_reconstruction,
+)
 from dlbi.evaluation.alignment import upscaling_factor
 from dlbi.io.files import PathLike, check_writable, pending_outputs, writing
 from dlbi.report.facts import (
@@ -64,6 +70,8 @@ def render_report(
     The page holds no time of day and nothing else that differs between two runs of the same seed.
     Bytes of a file name that are no UTF-8 are shown as question marks.
     """
+    expect_reconstruction(sr)
+    expect_movie(movie)
     upscaling_factor(sr.grid, movie.grid)
     measured = measure_behind(sr, movie)
     found = find_artefacts(sr, movie, measured=measured) if findings is None else findings

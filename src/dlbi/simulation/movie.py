@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dlbi.core.emitters import Emitters
-from dlbi.core.errors import InputError
+from dlbi.core.errors import InputError, expect
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage, ImageStack, StructureImage
 from dlbi.core.rng import RngLike, root_seed, stream
@@ -154,6 +154,9 @@ class Simulation:
         upscaling: int = 8,
         rng: RngLike = None,
     ) -> None:
+        how = "dlbi.draw_structure draws one, dlbi.load_structure reads one"
+        expect("a structure", structure, StructureImage, how)
+        expect("a scene", scene, Scene, "dlbi.presets makes one, such as presets.meos32()")
         if n_frames < 2:
             raise InputError(f"a movie needs at least 2 frames, got {n_frames}")
         if upscaling < 1:

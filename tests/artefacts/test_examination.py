@@ -105,8 +105,10 @@ def test_what_no_camera_recorded_is_found(movie):
     torn = replace(movie, data=frames)
     with pytest.warns(DlbiWarning, match="never change|hold one value only"):
         sr = reconstruct(torn, method="rl", upscaling=2)
-    for image, camera, told in ((sr, None, True), (sr, torn, False), (image_of(torn), None, False)):
-        found = {f.name: f for f in find_artefacts(image, torn, camera=camera)}
+    for image, taken, camera, told in (
+        (sr, torn, None, True), (sr, movie, torn, False), (image_of(torn), torn, None, False)
+    ):  # fmt: skip
+        found = {f.name: f for f in find_artefacts(image, taken, camera=camera)}
         field, empty = found["field"], found["frames"]
         assert (field.severity, field.value, field.told) == (Severity.WARNING, 0.25, told)
         assert (empty.severity, empty.value, empty.told) == (Severity.WARNING, 0.125, told)

@@ -54,8 +54,9 @@ def test_a_region_that_changes_once_is_not_cleared(frames):
     assert gaps(frames) == NOTHING
 
 
-def test_empty_frames_are_found(frames):
-    frames[[7, *range(40, 60)]] = 0.0
+@pytest.mark.parametrize("value", [0.0, 50.0, 1000.0])
+def test_empty_frames_are_found_whatever_they_hold(frames, value):
+    frames[[7, *range(40, 60)]] = value
     assert gaps(frames) == Gaps(0.0, (7, *range(40, 60)))
 
 

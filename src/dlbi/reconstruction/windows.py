@@ -41,7 +41,8 @@ class Windows:
     Raises
     ------
     InputError
-        If a window holds fewer than 2 frames or more than the movie, or the step is below 1.
+        If a window holds fewer than 2 frames or more than the movie, the step is below 1, or either
+        is no whole number.
     """
 
     n_frames: int

@@ -145,5 +145,13 @@ def test_darker_is_emptier():
     assert (np.diff(p_empty(ramp)[20]) < 0).all()
 
 
+def test_without_blur_each_pixel_is_judged_by_its_own_brightness():
+    image = np.random.default_rng(3).gamma(0.5, 4.0, SHAPE).astype(np.float32)
+    image *= image.sum() / (image**2).sum()
+    level = np.log(image + 0.01)
+    expected = expit(-1.80 - 1.61 * level - 0.09 * level**2)
+    np.testing.assert_allclose(p_empty(image, blur_px=0.0), expected, rtol=1e-4)
+
+
 def test_an_empty_image_is_surely_empty():
     assert (p_empty(np.zeros(SHAPE, np.float32)) == 1).all()

@@ -121,24 +121,27 @@ def occupancy(p_empty: FloatImage, *, per_fluorophore: float = 1.0) -> FloatImag
     return np.asarray(expit(log_odds), np.float32)
 
 
-def p_empty(image: FloatImage) -> FloatImage:
+def p_empty(image: FloatImage, *, blur_px: float = BRIGHTNESS_BLUR_PX) -> FloatImage:
     """Calibrated probability that a pixel of a sampled image is empty.
 
     Parameters
     ----------
     image : ndarray, (Y, X)
         Of a method without a network that would know better.
+    blur_px : float
+        σ of the blur, fine pixels. It is calibrated at 2; a smooth image needs none to be judged
+        by each pixel's own brightness.
 
     Notes
     -----
-    A logistic regression on the logarithm of the brightness after a blur of 2 pixels, in units of
+    A logistic regression on the logarithm of the brightness after that blur, in units of
     that of the typical place that light comes from. Brightness tells more than occupancy, which is
     near 1 wherever emitters are dense. Empty means no more than 5 % of the true peak.
     """
     scale = structure_scale(image)
     if scale == 0.0:
         return np.ones_like(image)
-    blurred = gaussian_filter(image, BRIGHTNESS_BLUR_PX, mode="nearest")
+    blurred = gaussian_filter(image, blur_px, mode="nearest")
     level = np.log(np.maximum(blurred, 0.0) / np.float32(scale) + np.float32(LEAST_BRIGHTNESS))
     constant, slope, curvature = EMPTY_LOG_ODDS
     return np.asarray(expit(constant + slope * level + curvature * level**2), np.float32)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dlbi.core.images import FloatImage
 from dlbi.inference.fusion import product_of_experts, with_light_of
+from dlbi.inference.uncertainty import p_empty
 
 BANDWIDTH_PX = 2.0
 """Fine pixels over which another image is compared with the network's."""
@@ -27,6 +28,10 @@ GUIDED_BANDWIDTH_PX, GUIDED_WEIGHT = 4.0, 0.5
 GUIDE_SHARE, LEAST_GUIDE_SHARE = 0.4, 0.2
 """Share of that guide in its geometric mean with the deconvolution that starts from it, if each
 emitter is a fluorophore, and if each stands for many: there the mean image tells more."""
+
+EMPTY_POWER = 4
+"""Power of the probability that a pixel is empty which is the share of its light that a join with
+a guide of the user loses: such a join is smooth and leaves a veil where structure ends."""
 
 OTHER_WEIGHT_POWER, BANDWIDTH_POWER = 1 / 3, 1 / 2
 """Powers of the splitting by which the other image's weight and the width of the comparison fall:
@@ -87,12 +92,18 @@ def joined_with_deconvolution(
         least one.
     splitting : float
         As for `joined_with_network`.
+
+    Notes
+    -----
+    Beside a guide the image is multiplied by 1 − p⁴, with the probability p that a pixel of its
+    brightness is empty.
     """
     if guide is None:
         return _joined(sampled, explaining, UNGUIDED_WEIGHT, 0.0, splitting)
     share = _lowered(GUIDE_SHARE, per_fluorophore, LEAST_GUIDE_SHARE)
     told = product_of_experts(explaining, guide, weight=1.0 - share)
-    return _joined(sampled, told, GUIDED_WEIGHT, GUIDED_BANDWIDTH_PX, splitting)
+    image = _joined(sampled, told, GUIDED_WEIGHT, GUIDED_BANDWIDTH_PX, splitting)
+    return with_light_of(image, image * (1.0 - p_empty(image, blur_px=0.0) ** EMPTY_POWER))
 
 
 def _joined(

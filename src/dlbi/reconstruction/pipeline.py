@@ -29,6 +29,7 @@ from dlbi.inference.uncertainty import NETWORK_SHARE, image_std, p_empty
 from dlbi.learning.confidence import false_discovery_tail
 from dlbi.learning.network import Network, load_network
 from dlbi.learning.prediction import Prediction
+from dlbi.reconstruction.binning import show
 from dlbi.reconstruction.joining import (
     joined_with_deconvolution,
     joined_with_network,
@@ -51,7 +52,6 @@ from dlbi.reconstruction.options import GUIDED_ITERATIONS, LEARNED, UNBLURRED, O
 from dlbi.reconstruction.prior import (
     disagreement,
     led_back,
-    look,
     report_disagreement,
     with_background_beside,
 )
@@ -199,7 +199,7 @@ def reconstruct_given(
             image, fine, std=std, emitters=emitters, background=movie.background.haze,
             provenance=record | done,
         )  # fmt: skip
-    movie, record["halo"] = without_halo(movie, halo), asdict(halo)
+    whole, movie, record["halo"] = movie, without_halo(movie, halo), asdict(halo)
     projection = projection_of(stack, psf, upscaling)
     first = None if guide is None else with_margin(guide, projection)
     n_steps = RL_ITERATIONS if guide is None else GUIDED_ITERATIONS
@@ -217,8 +217,8 @@ def reconstruct_given(
         return _empty(movie, fine, record)
     prior = None
     if network is not None:
-        prior, record["network"] = look(
-            network, movie, density, projection,
+        prior, record["network"] = show(
+            network, movie, density, projection, whole=whole, halo=halo,
             seed=seed, n_workers=n_workers, progress=partial(report, "network"),
         )  # fmt: skip
         if prior.mean.any():

@@ -193,3 +193,19 @@ def test_variance_of_a_sum_under_a_psf(sigma_px):
 
 def test_white_noise_is_the_same_under_a_psf():
     assert NoiseModel(1.0, 0.0, 1.0).under(1.1) == 1.0
+
+
+@pytest.mark.parametrize("factor", [2, 3, 5])
+@pytest.mark.parametrize("correlation", [0.0, 0.2])
+def test_noise_of_blocks_is_that_of_a_sum_of_correlated_pixels(factor, correlation):
+    """Against the covariance matrix of two blocks side by side."""
+    noise = NoiseModel(30.0, 0.5, 12.0, correlation)
+    blocks = noise.binned(factor)
+    n = 2 * factor
+    row = np.eye(n) + correlation * (np.eye(n, k=1) + np.eye(n, k=-1))
+    one, both = row[:factor, :factor].sum(), row[:factor, factor:].sum()
+    for level in (-60.0, 0.0, 400.0):
+        pixel = float(noise.variance(np.float32(level)))
+        block = float(blocks.variance(np.float32(factor**2 * level)))
+        assert block == pytest.approx(factor * one * pixel, rel=1e-6)
+    assert blocks.row_correlation == pytest.approx(both / one)

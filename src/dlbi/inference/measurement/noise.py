@@ -77,6 +77,20 @@ class NoiseModel(NamedTuple):
         variance: FloatImage = np.maximum(self.read + self.gain * level, self.least)
         return variance.astype(np.float32)
 
+    def binned(self, factor: int) -> NoiseModel:
+        """The noise of sums over factor × factor pixels.
+
+        With the correlation ρ of neighbours in a row, a sum over k pixels of it has the variance
+        k + 2 (k − 1) ρ of one, and the covariance ρ with the next.
+        """
+        row = factor + 2 * (factor - 1) * self.row_correlation
+        return NoiseModel(
+            factor * row * self.read,
+            row / factor * self.gain,
+            factor * row * self.least,
+            self.row_correlation / row,
+        )
+
     def under(self, sigma_px: float) -> float:
         """Variance of a sum weighted by a PSF ÷ what white noise of the same pixels would give it.
 

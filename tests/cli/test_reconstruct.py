@@ -302,3 +302,20 @@ def test_a_halo_that_is_taken_off_is_told(tmp_path, dlbi, simulated, scope):
     code, text, _ = dlbi("reconstruct", simulated, *options)
     assert code == 0
     assert "halo of the PSF: 20% of the light, spread by 450 nm; taken off" in text
+
+
+def test_a_network_that_sees_blocks_of_pixels_is_told(tmp_path, dlbi):
+    movie, out = tmp_path / "movie.tif", tmp_path / "sr.tif"
+    code, _, _ = dlbi(
+        "simulate", "filaments", "--out", movie, "--size", 272, "--frames", 20, "--seed", 4
+    )
+    assert code == 0
+    told = "the network sees blocks of 2×2 pixels"
+    for width, expected in ((420, False), (800, True)):
+        options = ["--method", "network", "--psf-fwhm", width, "--overwrite"]
+        code, text, _ = dlbi("reconstruct", movie, "--out", out, *options)
+        assert code == 0
+        assert (told in text) == expected
+        assert (
+            "sees blocks of 2×2 camera" in tmp_path.joinpath("sr.report.html").read_text("utf-8")
+        ) == expected

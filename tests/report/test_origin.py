@@ -42,5 +42,13 @@ def test_facts(sr):
     assert facts["Seed"] == ("77", "")
     assert facts["Settings"] == ("quality standard, frames 0–60", "")
     assert "Network" not in facts
+    network = {"name": "compact", "sha256": "ab"}
+    for record, value in [
+        (network, "compact"),
+        (network | {"binning": 1}, "compact"),
+        (network | {"binning": 2}, "compact, sees blocks of 2×2 camera pixels"),
+    ]:
+        (fact,) = origin_facts({}, {"network": record})
+        assert (fact.label, fact.value, fact.note) == ("Network", value, "SHA-256 ab")
     assert [f.label for f in origin_facts({}, {"seed": 3})] == ["Seed"]
     assert origin_facts({"config": "?", "inputs": "?", "software": "?"}, {}) == []

@@ -30,7 +30,8 @@ N_IMAGES = {"dlbi": 4, "bayes": 4, "network": 3, "3b": 2}
 """Images on the fine grid that a method makes, if more than the mean."""
 
 SHARED = ("method", "upscaling", "scope", "noise", "psf")
-"""What is recorded once for all windows."""
+OF_NETWORK = ("name", "sha256", "binning")
+"""What is recorded once for all windows, and of their network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +183,7 @@ def _shared(windows: Sequence[Record]) -> dict[str, Any]:
     shared = {name: windows[0][name] for name in SHARED if name in windows[0]}
     network = next((w["network"] for w in windows if "network" in w), None)
     if network is not None:
-        shared["network"] = {"name": network["name"], "sha256": network["sha256"]}
+        shared["network"] = {k: network[k] for k in OF_NETWORK if k in network}
     return shared
 
 
@@ -210,6 +211,12 @@ def _tell(learned: Record) -> None:
         print(
             f"halo of the PSF: {halo['share']:.0%} of the light, spread by {halo['sigma_nm']:.0f} "
             "nm; taken off"
+        )
+    blocks = learned.get("network", {}).get("binning", 1)
+    if blocks > 1:
+        print(
+            f"the network sees blocks of {blocks}×{blocks} pixels: the PSF covers more of them "
+            "than in its training"
         )
     if "sampling" in learned:
         done = learned["sampling"]

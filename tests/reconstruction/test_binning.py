@@ -23,7 +23,10 @@ from dlbi.reconstruction.measurement import (
     without_halo,
     without_margin,
 )
+from dlbi.reconstruction.options import Options
+from dlbi.reconstruction.pipeline import reconstruct_given
 from dlbi.reconstruction.prior import look
+from dlbi.reconstruction.scoping import Given
 from dlbi.simulation.movie import simulate
 from dlbi.simulation.presets import custom
 from dlbi.simulation.structures import draw
@@ -78,6 +81,7 @@ def test_a_movie_in_blocks_is_the_sum_of_their_pixels(fine_movie, scene):
     expected = np.stack([block_sum(frame[:, :36], 3) for frame in frames])
     np.testing.assert_allclose(coarse.stack.load(), expected, rtol=1e-6)
     np.testing.assert_allclose(coarse.mean, expected.mean(axis=0), rtol=1e-5)
+    assert coarse.noise == movie.noise.binned(3)
     part = coarse.stack.data[5:50:7, 2:9:3, 1:11]
     np.testing.assert_allclose(part, expected[5:50:7, 2:9:3, 1:11], rtol=1e-6)
 
@@ -150,6 +154,28 @@ def test_a_network_that_copies_its_guide_shows_the_same_light_through_blocks(com
     assert seen.mean.sum() == pytest.approx(own.sum(), rel=0.2)
     alike = np.corrcoef(*(gaussian_filter(m, 8.0).ravel() for m in (seen.mean, own)))[0, 1]
     assert alike > 0.95
+
+
+@pytest.mark.parametrize("method", ["network", "dlbi"])
+def test_blocks_are_made_of_the_movie_with_its_halo(compact, fine_movie, monkeypatch, method):
+    """What is measured in blocks must not have lost it twice."""
+    halo, seen = Halo(0.3, 600.0), []
+
+    def spy(movie, factor, of):
+        seen.append((movie, of))
+        return binned(movie, factor, of)
+
+    monkeypatch.setattr("dlbi.reconstruction.binning.binned", spy)
+    options = Options(method, model=compact(lambda guide: guide, ranges=RANGES), quality="preview")
+    given = Given(psf=GaussianPSF(400.0), halo=halo)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DlbiWarning)
+        reconstruct_given(fine_movie.stack, given, options, seed=1)
+    ((movie, of),) = seen
+    assert of == halo
+    expected = measure(fine_movie.stack)
+    np.testing.assert_array_equal(movie.background.haze, expected.background.haze)
+    np.testing.assert_array_equal(movie.stack.load(), fine_movie.stack.load())
 
 
 def test_a_movie_of_small_pixels_is_reconstructed_on_its_own_fine_grid(compact, fine_movie):

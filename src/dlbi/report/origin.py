@@ -32,8 +32,9 @@ def origin_facts(provenance: Record, record: Record) -> list[Fact]:
     if settings:
         facts.append(Fact("Settings", settings))
     match record.get("network"):
-        case {"name": str(name), "sha256": str(sha256)} as network:
-            facts.append(Fact("Network", name + _blocks(network), f"SHA-256 {sha256}"))
+        case {"name": str(name), "sha256": str(sha256), **rest}:
+            seen = _seen(rest.get("binning", 1))
+            facts.append(Fact("Network", name + seen, f"SHA-256 {sha256}"))
     return facts
 
 
@@ -69,9 +70,8 @@ def _without_folder(word: str) -> str:
     return option + equals + (path.rstrip("/\\").replace("\\", "/").rpartition("/")[2] or path)
 
 
-def _blocks(network: Record) -> str:
-    k = network.get("binning", 1)
-    return f", sees blocks of {k}×{k} camera pixels" if k != 1 else ""
+def _seen(binning: int) -> str:
+    return f", sees blocks of {binning}×{binning} camera pixels" if binning != 1 else ""
 
 
 def _settings(config: Any) -> str:

@@ -32,9 +32,11 @@ def origin_facts(provenance: Record, record: Record) -> list[Fact]:
     if settings:
         facts.append(Fact("Settings", settings))
     match record.get("network"):
-        case {"name": str(name), "sha256": str(sha256), **rest}:
-            seen = _seen(rest.get("binning", 1))
-            facts.append(Fact("Network", name + seen, f"SHA-256 {sha256}"))
+        case {"name": str(name), "sha256": str(sha256), "binning": int(n)} if n > 1:
+            name = f"{name}, sees blocks of {n}×{n} camera pixels"
+            facts.append(Fact("Network", name, f"SHA-256 {sha256}"))
+        case {"name": str(name), "sha256": str(sha256)}:
+            facts.append(Fact("Network", name, f"SHA-256 {sha256}"))
     return facts
 
 
@@ -68,10 +70,6 @@ def _without_folder(word: str) -> str:
     if option and not equals:
         return word
     return option + equals + (path.rstrip("/\\").replace("\\", "/").rpartition("/")[2] or path)
-
-
-def _seen(binning: int) -> str:
-    return f", sees blocks of {binning}×{binning} camera pixels" if binning != 1 else ""
 
 
 def _settings(config: Any) -> str:

@@ -66,10 +66,10 @@ def test_a_network_without_a_range_of_psfs_sees_the_pixels_of_the_camera():
     assert binning_for(SimpleNamespace(ranges={}), psf, grid) == 1
 
 
-@pytest.mark.parametrize(("side", "factor"), [(31, 1), (32, 2), (33, 2)])
-def test_a_field_that_would_have_too_few_blocks_keeps_its_pixels(side, factor):
-    psf = SimpleNamespace(sigma_px=lambda _: 1.5 * WIDEST_PX)
-    grid = PixelGrid((50, side), 80.0)
+@pytest.mark.parametrize(("side", "factor"), [(10, 1), (31, 1), (32, 2), (47, 2), (48, 3), (90, 3)])
+def test_a_field_that_would_have_too_few_blocks_has_smaller_ones(side, factor):
+    psf = SimpleNamespace(sigma_px=lambda _: 2.5 * WIDEST_PX)
+    grid = PixelGrid((95, side), 80.0)
     assert binning_for(SimpleNamespace(ranges=RANGES), psf, grid) == factor
 
 

@@ -81,11 +81,11 @@ def binning_for(metadata: ModelMetadata, psf: GaussianPSF, grid: PixelGrid) -> i
         Of the network; 1 if it does not tell its range of PSFs.
     psf : GaussianPSF
     grid : PixelGrid
-        Camera pixels; 1 if larger blocks would leave too few of them.
+        Camera pixels; smaller blocks where too few of them would be left.
     """
     _, widest_px = metadata.ranges.get("psf_sigma_px", (0.0, math.inf))
-    factor = max(math.ceil(psf.sigma_px(grid.pixel_size_nm) / (BEYOND * widest_px)), 1)
-    return factor if min(grid.shape) // factor >= MIN_SIDE_PX else 1
+    factor = math.ceil(psf.sigma_px(grid.pixel_size_nm) / (BEYOND * widest_px))
+    return max(min(factor, min(grid.shape) // MIN_SIDE_PX), 1)
 
 
 def binned(movie: Movie, factor: int, halo: Halo) -> Movie:

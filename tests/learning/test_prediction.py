@@ -115,14 +115,26 @@ def test_frames_give_a_density_between_0_and_1(paper):
 def test_figures_outside_the_training_are_named():
     metadata = ModelMetadata(
         "tiny", "paper", mask_channels=1, keep=1.0, halo_px=0, n_frames=2,
-        ranges={"haze": (0.0, 2.5), "n_frames": (20, 400), "psf_sigma_px": (0.7, 1.4)},
+        ranges={"haze": (0.1, 2.5), "n_frames": (20, 400), "psf_sigma_px": (0.7, 1.4)},
     )  # fmt: skip
     inside = {"haze": 0.0, "n_frames": 400, "psf_sigma_px": 1.0, "unknown": 7.0}
     assert out_of_range(metadata, inside) == []
-    assert out_of_range(metadata, inside | {"psf_sigma_px": 2.314, "haze": -0.1}) == [
-        "haze -0.1 (trained on 0 to 2.5)",
+    assert out_of_range(metadata, inside | {"psf_sigma_px": 2.314, "haze": 2.6}) == [
+        "haze 2.6 (trained on 0.1 to 2.5)",
         "psf_sigma_px 2.31 (trained on 0.7 to 1.4)",
+    ]
+    assert out_of_range(metadata, inside | {"n_frames": 19}) == [
+        "n_frames 19 (trained on 20 to 400)"
     ]
     del inside["haze"]
     (line,) = out_of_range(metadata, inside | {"n_frames": 400})
-    assert line == "haze nan (trained on 0 to 2.5)"
+    assert line == "haze nan (trained on 0.1 to 2.5)"
+
+
+def test_less_haze_than_in_the_training_is_not_outside():
+    metadata = ModelMetadata(
+        "tiny", "paper", mask_channels=1, keep=1.0, halo_px=0, n_frames=2,
+        ranges={"haze": (0.1, 2.5)},
+    )  # fmt: skip
+    for haze in (-0.05, 0.0, 0.09, 0.1):
+        assert out_of_range(metadata, {"haze": haze}) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from dlbi.learning.passes import (
     run_frame_passes,
     run_passes,
 )
+
+MAY_BE_LESS = ("haze",)
+"""Figures that may lie below those of the training: less haze than any of its series had is none
+that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +176,12 @@ def out_of_range(metadata: ModelMetadata, summary: Mapping[str, float]) -> list[
     -------
     list of str
         Such as ``"psf_sigma_px 2.3 (trained on 0.7 to 1.4)"``, in the order of the ranges; a
-        figure that is missing or NaN counts as outside.
+        figure that is missing or NaN counts as outside, one of `MAY_BE_LESS` only above.
     """
     return [
         f"{name} {value:.3g} (trained on {low:.3g} to {high:.3g})"
         for name, (low, high) in metadata.ranges.items()
-        if not low <= (value := summary.get(name, float("nan"))) <= high
+        if not (-math.inf if name in MAY_BE_LESS else low)
+        <= (value := summary.get(name, math.nan))
+        <= high
     ]

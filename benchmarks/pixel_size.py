@@ -29,7 +29,7 @@ from dlbi.simulation.presets import custom
 from dlbi.simulation.structures import draw
 
 METHODS = ("rl", "bayes", "network", "dlbi")
-WIDTHS_PX = (1.6, 2.0, 2.64, 3.5, 4.5, 5.5)
+WIDTHS_PX = (1.6, 2.0, 2.64, 3.5, 4.5, 5.5, 8.0)
 FAMILIES = ("filaments", "rings", "er")
 EXPERIMENTS = ((5000, 1.0), (2000, 2.0))
 PIXEL_NM, FIELD_PX, N_FRAMES = 100.0, 60, 200

@@ -21,7 +21,7 @@ def with_light(image, light):
 
 
 def without_veil(image):
-    """Less of each pixel the likelier it is that nothing is as dark as it (uncertainty.p_empty)."""
+    """Less of a pixel the likelier it is that one of its brightness is empty."""
     level = np.log(image * image.sum() / (image**2).sum() + 0.01)
     return image * (1.0 - expit(-1.80 - 1.61 * level - 0.09 * level**2) ** 4)
 

@@ -178,10 +178,10 @@ def out_of_range(metadata: ModelMetadata, summary: Mapping[str, float]) -> list[
         Such as ``"psf_sigma_px 2.3 (trained on 0.7 to 1.4)"``, in the order of the ranges; a
         figure that is missing or NaN counts as outside, one of `MAY_BE_LESS` only above.
     """
-    return [
-        f"{name} {value:.3g} (trained on {low:.3g} to {high:.3g})"
-        for name, (low, high) in metadata.ranges.items()
-        if not (-math.inf if name in MAY_BE_LESS else low)
-        <= (value := summary.get(name, math.nan))
-        <= high
-    ]
+    outside = []
+    for name, (low, high) in metadata.ranges.items():
+        value = summary.get(name, math.nan)
+        harmless = value < low and name in MAY_BE_LESS
+        if not (low <= value <= high or harmless):
+            outside.append(f"{name} {value:.3g} (trained on {low:.3g} to {high:.3g})")
+    return outside

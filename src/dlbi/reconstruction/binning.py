@@ -113,7 +113,7 @@ def binned(movie: Movie, factor: int, halo: Halo) -> Movie:
     noise = movie.noise.binned(factor)
     variance_of_mean = noise.variance(mean) / np.float32(stack.n_frames)
     background = estimate_background(stack, mean, variance_of_mean)
-    return without_halo(Movie(stack, mean, noise, background, movie.defects), halo)
+    return without_halo(Movie(stack, mean, noise, background), halo)
 
 
 def unbinned(prediction: Prediction, factor: int, shape: tuple[int, int]) -> Prediction:

@@ -199,7 +199,8 @@ def reconstruct_given(
             image, fine, std=std, emitters=emitters, background=movie.background.haze,
             provenance=record | done,
         )  # fmt: skip
-    whole, movie, record["halo"] = movie, without_halo(movie, halo), asdict(halo)
+    whole = movie
+    movie, record["halo"] = without_halo(whole, halo), asdict(halo)
     projection = projection_of(stack, psf, upscaling)
     first = None if guide is None else with_margin(guide, projection)
     n_steps = RL_ITERATIONS if guide is None else GUIDED_ITERATIONS

@@ -82,6 +82,7 @@ def measured() -> Callable[..., Movie]:
             np.broadcast_to(mean, (n_frames, *mean.shape)), PixelGrid(mean.shape, 160.0)
         )
         background = Background(np.zeros(n_frames, np.float32), np.full_like(mean, haze))
-        return Movie(stack, mean, NoiseModel(variance, 0.0, 1e-12), background)
+        fading = np.ones(n_frames, np.float32)
+        return Movie(stack, mean, NoiseModel(variance, 0.0, 1e-12), background, fading)
 
     return make

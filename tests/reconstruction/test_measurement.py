@@ -42,6 +42,7 @@ def small() -> Movie:
         data.mean(axis=0),
         NoiseModel(2.0, 0.5, 0.1),
         Background(trend, haze),
+        np.ones(6, np.float32),
     )
 
 

@@ -176,7 +176,7 @@ def test_equal_tiles_are_sampled_independently(scene, monkeypatch):
     frames = np.tile(part - part.min(), (1, 1, 3))
     stack = ImageStack(frames, PixelGrid((16, 96), 160.0))
     nothing = Background(np.zeros(len(frames), np.float32), np.zeros((16, 96), np.float32))
-    repeated = Movie(stack, stack.mean(), movie.noise, nothing)
+    repeated = Movie(stack, stack.mean(), movie.noise, nothing, movie.fading)
     projection = projection_of(stack, scene[2].psf, 8)
     guide = np.ones(projection.fine.shape, np.float32)
     guide *= repeated.mean.sum() / guide.sum()

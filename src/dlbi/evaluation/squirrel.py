@@ -26,6 +26,7 @@ from dlbi.core.images import (
 from dlbi.core.optics import GaussianPSF
 from dlbi.evaluation.alignment import upscaling_factor
 from dlbi.evaluation.reprojection import Match, best_fwhm_nm, best_shift_nm, is_constant
+from dlbi.inference.measurement.bleaching import frames_worth, time_average
 
 BORDER_PX = 4
 """Camera pixels left out along each edge, where light arrives from outside the image."""
@@ -120,6 +121,8 @@ def score_movie(
 ) -> MovieScores:
     """RSP, RSE and χ² of a reconstruction against the mean frame of its movie.
 
+    The mean frame is that of `time_average`: where the movie fades, late frames count less.
+
     Parameters
     ----------
     sr : Reconstruction
@@ -136,7 +139,8 @@ def score_movie(
         Light that the reconstruction left out on purpose (`Reconstruction.background`), counts;
         taken off the mean frame. State it beside the score: a background can explain anything.
     variance_of_mean : ndarray, (Y, X), optional
-        Noise variance of the mean frame, counts². Without it: `temporal_variance` ÷ T.
+        Noise variance of the mean frame, counts². Without it: `temporal_variance` ÷ the frames
+        that the mean is worth.
     border_px : int, optional
         Camera pixels left out along each edge; 4, or a quarter of the shorter side if less.
 
@@ -168,7 +172,12 @@ def score_movie(
     """
     expect_reconstruction(sr)
     expect_movie(movie)
-    match = _match(sr, movie, border_px, background)
+    factor = upscaling_factor(sr.grid, movie.grid)
+    border_px = _border(movie.grid, border_px)
+    temporal = temporal_variance(movie)
+    shown = time_average(movie, lambda _: temporal)
+    fine = movie.grid.refine(factor)
+    match = _match(sr.mean, fine, shown.mean, movie.grid, border_px, background)
     fwhm_nm = best_fwhm_nm(match) if psf is None else psf.fwhm_nm
     shift_nm = (0.0, 0.0)
     if register:
@@ -178,7 +187,7 @@ def score_movie(
     scale, offset = match.linear_fit(projected)
     reprojection = (scale * projected + offset).astype(np.float32)
     if variance_of_mean is None:
-        variance_of_mean = temporal_variance(movie) / np.float32(movie.n_frames)
+        variance_of_mean = temporal / np.float32(frames_worth(shown.fading))
     residual = match.inner(match.target - reprojection)
     return MovieScores(
         rsp=match.correlation(projected),
@@ -212,27 +221,34 @@ def temporal_variance(movie: ImageStack) -> FloatImage:
     return (total / (2 * (movie.n_frames - 1))).astype(np.float32)
 
 
-def _match(
-    sr: Reconstruction, movie: ImageStack, border_px: int | None, background: FloatImage | None
-) -> Match:
-    factor = upscaling_factor(sr.grid, movie.grid)
-    short_px = min(movie.grid.shape)
+def _border(camera: PixelGrid, border_px: int | None) -> int:
+    """Camera pixels to leave out along each edge."""
+    short_px = min(camera.shape)
     border = min(BORDER_PX, short_px // 4) if border_px is None else border_px
     if border < 0 or short_px - 2 * border < 2:
         raise ShapeError(
             f"a border of {border} px on each side leaves too little of a movie whose shorter "
             f"side is {short_px} px; give a smaller border"
         )
-    mean = movie.mean()
+    return border
+
+
+def _match(
+    image: FloatImage,
+    fine: PixelGrid,
+    mean: FloatImage,
+    camera: PixelGrid,
+    border_px: int,
+    background: FloatImage | None,
+) -> Match:
     if background is not None:
         if background.shape != mean.shape:
             raise ShapeError(f"the background is {background.shape} but a frame is {mean.shape}")
         mean = mean - background
-    for name, picture in (("image", sr.mean), ("mean frame", mean)):
+    for name, picture in (("image", image), ("mean frame", mean)):
         if not np.isfinite(picture).all():
             raise InputError(f"the {name} holds NaN or infinite values; mask or repair them")
-    level = np.median(sr.mean)
-    match = Match(sr.mean - level, movie.grid.refine(factor), mean, movie.grid, border)
+    match = Match(image - np.median(image), fine, mean, camera, border_px)
     if is_constant(match.inner(mean)):
         raise InputError("the mean frame is constant; there is nothing to compare an image with")
     return match

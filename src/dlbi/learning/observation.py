@@ -62,6 +62,7 @@ def observe(
     row_correlation: float = 0.0,
     density: FloatImage,
     projection: Projection,
+    frames_worth: float,
 ) -> Observation:
     """Gather what the network needs to know about a movie.
 
@@ -89,8 +90,8 @@ def observe(
     scale = signal_level(signal)
     unit = np.float32(1.0 / scale)
     noise = np.sqrt(noise_variance) * unit
-    root_t = np.float32(np.sqrt(stack.n_frames))
-    misfit = (signal - projection.forward(density)) * unit * root_t / noise
+    root_worth = np.float32(np.sqrt(frames_worth))
+    misfit = (signal - projection.forward(density)) * unit * root_worth / noise
     maps = fluctuation_maps(stack, trend)
     excess = maps.variance - noise_variance
     along_x = maps.along_x - np.float32(row_correlation) * noise_variance
@@ -109,8 +110,8 @@ def observe(
             (haze - haze.min()) * unit,
             DETAIL_GAIN * unit * (signal - gaussian_filter(signal, DETAIL_SIGMA_PX)),
             noise,
-            10.0 * noise / root_t,
-            10.0 / root_t * level,
+            10.0 * noise / root_worth,
+            10.0 / np.float32(np.sqrt(stack.n_frames)) * level,
             0.2 * np.clip(misfit, -MISFIT_LIMIT, MISFIT_LIMIT),
             np.float32(sigma_px) * level,
             *second,

@@ -111,9 +111,9 @@ def binned(movie: Movie, factor: int, halo: Halo) -> Movie:
     stack = replace(movie.stack, data=_Blocks(movie.stack.data, factor), grid=coarse)
     mean = block_sum(movie.mean[:height, :width], factor).astype(np.float32)
     noise = movie.noise.binned(factor)
-    variance_of_mean = noise.variance(mean) / np.float32(stack.n_frames)
+    variance_of_mean = noise.variance(mean) / np.float32(movie.frames_worth)
     background = estimate_background(stack, mean, variance_of_mean)
-    return without_halo(Movie(stack, mean, noise, background), halo)
+    return without_halo(Movie(stack, mean, noise, background, movie.fading), halo)
 
 
 def unbinned(prediction: Prediction, factor: int, shape: tuple[int, int]) -> Prediction:

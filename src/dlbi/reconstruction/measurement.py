@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dlbi.core.errors import DlbiWarning
 from dlbi.core.grid import PixelGrid
@@ -16,6 +17,7 @@ from dlbi.core.optics import GaussianPSF, Halo
 from dlbi.forward import Projection
 from dlbi.inference.deconvolution import richardson_lucy
 from dlbi.inference.measurement.background import Background, estimate_background
+from dlbi.inference.measurement.bleaching import frames_worth, time_average
 from dlbi.inference.measurement.defects import Pixels, without_defects
 from dlbi.inference.measurement.gaps import find_gaps
 from dlbi.inference.measurement.halo import bared
@@ -46,9 +48,11 @@ class Movie:
     stack : ImageStack
         Its frames, defective pixels mended.
     mean : ndarray, (Y, X), counts
-        Time average.
+        Time average (`time_average`).
     noise : NoiseModel
     background : Background
+    fading : ndarray, (T,)
+        Light of each frame ÷ its mean over the movie (`fading_of`).
     defects : sequence of (x, y)
         Camera pixels that were mended.
     """
@@ -57,6 +61,7 @@ class Movie:
     mean: FloatImage
     noise: NoiseModel
     background: Background
+    fading: NDArray[np.float32]
     defects: Pixels = ()
 
     @property
@@ -79,13 +84,23 @@ class Movie:
 
     def light_z(self, psf: GaussianPSF) -> FloatImage:
         """Significance of light at each camera pixel, (Y, X), in standard deviations."""
-        variance = self.variance_under(psf) / np.float32(self.stack.n_frames)
+        variance = self.variance_under(psf) / np.float32(self.frames_worth)
         return light_z(self.signal, variance, psf.sigma_px(self.stack.grid.pixel_size_nm))
 
     @property
     def variance_of_mean(self) -> FloatImage:
         """Noise variance of the mean image, (Y, X), counts²."""
-        return self.noise.variance(self.mean) / np.float32(self.stack.n_frames)
+        return self.noise.variance(self.mean) / np.float32(self.frames_worth)
+
+    @property
+    def fades(self) -> bool:
+        """Whether late frames count less than early ones."""
+        return self.frames_worth > self.stack.n_frames
+
+    @property
+    def frames_worth(self) -> float:
+        """Noise variance of a frame ÷ that of `mean`; the number of frames unless they fade."""
+        return frames_worth(self.fading)
 
     def frames(self, region: Region) -> FloatImage:
         """Background-free frames of a region, (T, Y, X), counts."""
@@ -102,11 +117,9 @@ def measure(
 ) -> Movie:
     """Defective pixels and camera noise, unless they are given, mean and background of a movie."""
     stack, defects = without_defects(stack, defects)
-    mean = stack.mean()
     noise = fit_noise(stack) if noise is None else noise
-    variance_of_mean = noise.variance(mean) / np.float32(stack.n_frames)
-    background = estimate_background(stack, mean, variance_of_mean)
-    return Movie(stack, mean, noise, background, defects)
+    shown = time_average(stack, noise.variance)
+    return Movie(stack, shown.mean, noise, shown.background, shown.fading, defects)
 
 
 def without_halo(movie: Movie, halo: Halo) -> Movie:
@@ -270,4 +283,5 @@ def observed(movie: Movie, density: FloatImage, projection: Projection) -> Obser
         row_correlation=movie.noise.row_correlation,
         density=density,
         projection=projection,
+        frames_worth=movie.frames_worth,
     )

@@ -210,7 +210,7 @@ def led_back(
     background, and where it explains the movie it knows the structure better than the light of one
     movie.
     """
-    blinking = temporal_variance(movie.stack) / np.float32(movie.stack.n_frames)
+    blinking = temporal_variance(movie.stack) / np.float32(movie.frames_worth)
     variance = np.maximum(blinking, movie.variance_of_mean)
     start = with_margin(image, projection)
     corrected = without_margin(

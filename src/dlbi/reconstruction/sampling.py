@@ -123,7 +123,7 @@ def sample(
         chain = partial(
             MarkovChain, movie.frames(tile.outer), variance[tile.outer], expected, moments,
             projection.crop(tile.outer), chain=PRESET_CHAIN, known=known, schedule=schedule,
-            splitting=parts,
+            splitting=parts, fading=movie.fading,
         )  # fmt: skip
         result = run_chains(
             chain, schedule,

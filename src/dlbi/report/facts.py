@@ -70,7 +70,7 @@ def movie_facts(movie: Movie, sr: Reconstruction, light: F64 | None) -> list[Fac
         Fact("Background", *_background(movie)),
     ]  # fmt: skip
     if light is not None:
-        facts.append(Fact("Light left at the end", *_bleaching(light)))
+        facts.append(Fact("Light left at the end", *_bleaching(light, movie)))
     return facts
 
 
@@ -209,12 +209,15 @@ def _background(movie: Movie) -> tuple[str, str]:
     )
 
 
-def _bleaching(light: F64) -> tuple[str, str]:
+def _bleaching(light: F64, movie: Movie) -> tuple[str, str]:
     n = max(1, round(END_SHARE * light.size))
     first, last = float(light[:n].mean()), float(light[-n:].mean())
     if first <= 0:
         return "–", "no light to follow"
-    return f"{last / first:.0%}", "last tenth of the frames ÷ first, bright minus dark pixels"
+    note = "last tenth of the frames ÷ first, bright minus dark pixels"
+    if movie.fades:
+        note += "; late frames count less in all images"
+    return f"{last / first:.0%}", note
 
 
 def _frames(leaving: float) -> str:

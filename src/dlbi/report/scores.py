@@ -5,13 +5,11 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
-import numpy as np
-
 from dlbi.core.emitters import Emitters
 from dlbi.core.errors import DlbiWarning, InputError
 from dlbi.core.images import ImageStack, Reconstruction, StructureImage
 from dlbi.evaluation.image import score_truth
-from dlbi.evaluation.squirrel import MovieScores, score_movie, temporal_variance
+from dlbi.evaluation.squirrel import MovieScores, score_movie
 from dlbi.evaluation.tables import cell
 from dlbi.report.numbers import number
 
@@ -50,7 +48,6 @@ class Scored:
 
 def movie_scores(sr: Reconstruction, stack: ImageStack) -> Scored:
     """RSP, RSE and χ², with the background that the image leaves out and without it."""
-    variance = temporal_variance(stack) / np.float32(stack.n_frames)
     rows: list[list[str]] = []
     notes: list[str] = []
     best = None
@@ -60,7 +57,7 @@ def movie_scores(sr: Reconstruction, stack: ImageStack) -> Scored:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", DlbiWarning)
             try:
-                best = score_movie(sr, stack, background=background, variance_of_mean=variance)
+                best = score_movie(sr, stack, background=background)
             except InputError as error:
                 notes.append(f"{name}: {error}")
                 continue

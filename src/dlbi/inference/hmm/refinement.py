@@ -169,7 +169,9 @@ class MarkovChain:
         seed: int,
         known: KnownBlinking = NOTHING_KNOWN,
         splitting: float = 1.0,
+        fading: NDArray[np.float32] | None = None,
     ) -> None:
+        self._fading = np.ones(len(movie), np.float32) if fading is None else fading
         self._schedule = schedule
         self._projection = projection
         self._shape = _prior_shape(guide)
@@ -233,8 +235,7 @@ class MarkovChain:
         self._n_live.append(int(live.size))
         if done >= self._schedule.n_burn_in:
             self._matrices.append(sampler.physics.matrix)
-            light = sampler.slots.light[live].sum(axis=1) / np.float32(sampler.field.n_frames)
-            self.maps.add(*sampler.fine_positions(live), _shrunk(light))
+            self.maps.add(*sampler.fine_positions(live), _shrunk(self._light(live)))
         elif done > 0 and done % PRIOR_UPDATE_SWEEPS == 0:
             # The square root damps the feedback by which too few emitters look brighter for
             # longer, which would ask for fewer still.
@@ -244,6 +245,12 @@ class MarkovChain:
             sampler.set_prior(self._scale.prior(self._shape, self._start, on_fraction), expand=True)
             allowed = self._scale.allowed(self._start, on_fraction)
             self._learnt_per_fluorophore = self._splitting * allowed
+
+    def _light(self, live: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Mean light of each emitter, as a movie that fades tells it best (`time_average`)."""
+        sampler = self._sampler
+        emitted = sampler.slots.light[live, : sampler.field.n_frames] * self._fading
+        return np.asarray(emitted.sum(axis=1) / np.float32(np.sum(self._fading**2)), np.float32)
 
     def result(self) -> Refinement:
         """What the retained sweeps tell."""

@@ -12,6 +12,7 @@ from dlbi.core.images import FloatImage, ImageStack
 
 DARK_SHARE = 0.05
 TREND_HALF_WINDOW = 5
+ENVELOPE_SMOOTHING_PX = 1.0
 HAZE_WINDOW_PX = 13
 HAZE_SIGMA_PX = 6.0
 
@@ -54,14 +55,20 @@ def estimate_background(stack: ImageStack, mean: FloatImage, variance: FloatImag
     mean over the darkest 5 % of pixels, averaged over ±5 frames. The haze is the lower envelope
     of the mean image: a minimum filter wider than the PSF, then a Gaussian.
     """
-    smooth = gaussian_filter(mean, 1.0, mode="nearest")
+    smooth = gaussian_filter(mean, ENVELOPE_SMOOTHING_PX, mode="nearest")
     n_dark = max(1, round(DARK_SHARE * smooth.size))
     dark = np.argpartition(smooth.ravel(), n_dark - 1)[:n_dark]
     level = np.empty(stack.n_frames)
     for frames, images in stack.chunks():
         level[frames] = images.reshape(len(images), -1)[:, dark].mean(axis=1)
     trend = uniform_filter1d(level, 2 * TREND_HALF_WINDOW + 1, mode="nearest")
+    return Background((trend - trend.mean()).astype(np.float32), haze_of(mean, variance))
+
+
+def haze_of(mean: FloatImage, variance: FloatImage) -> FloatImage:
+    """Lower envelope of a mean image, (Y, X), raised by the bias that its noise gives it."""
+    smooth = gaussian_filter(mean, ENVELOPE_SMOOTHING_PX, mode="nearest")
     envelope = minimum_filter(smooth, HAZE_WINDOW_PX, mode="nearest")
     haze = gaussian_filter(envelope, HAZE_SIGMA_PX, mode="nearest")
     haze += ENVELOPE_BIAS * np.sqrt(variance)
-    return Background((trend - trend.mean()).astype(np.float32), haze.astype(np.float32))
+    return np.asarray(haze, np.float32)

@@ -1,0 +1,131 @@
+"""The mean image of a movie that fades: late frames count as little as they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from dlbi.core.images import FloatImage, ImageStack
+from dlbi.inference.measurement.background import Background, estimate_background, haze_of
+
+N_BLOCKS = 20
+"""Blocks of frames whose light the curve is fitted to: blinking averages out within one."""
+
+MOST_DECAYS = 20.0
+"""Fastest fading looked for, in 1/e times per movie."""
+
+CLEAR = 25.0
+"""F statistic of the curve against constant light from which on a movie is taken to fade."""
+
+WORTH = 1.02
+"""Σ fading² ÷ T from which on it matters: light that falls by less than 40 % changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeAverage:
+    """A movie reduced to one image: frame[t] = background + fading[t] · signal + noise.
+
+    Parameters
+    ----------
+    mean : ndarray, (Y, X), counts
+        Haze and signal; the mean of all frames unless the movie fades.
+    background : Background
+    fading : ndarray, (T,)
+        Light of each frame ÷ its mean over the movie.
+    """
+
+    mean: FloatImage
+    background: Background
+    fading: NDArray[np.float32]
+
+
+def frames_worth(fading: NDArray[np.float32]) -> float:
+    """Σ fading²: noise variance of a frame ÷ that of the mean; the number of frames if steady."""
+    return float(np.square(fading, dtype=np.float64).sum())
+
+
+def time_average(stack: ImageStack, variance: Callable[[FloatImage], FloatImage]) -> TimeAverage:
+    """The image that explains the frames of a movie best, and its background.
+
+    Parameters
+    ----------
+    stack : ImageStack
+    variance : callable
+        Noise variance of one frame, (Y, X), counts², at a mean image.
+
+    Notes
+    -----
+    Least squares: signal = Σ fading · (frame − background) ÷ Σ fading². Where fluorophores bleach
+    the late frames hold noise and the few that happened to survive; the plain mean would show
+    both, and its noise is larger.
+    """
+    mean, n_frames = stack.mean(), np.float32(stack.n_frames)
+    background = estimate_background(stack, mean, variance(mean) / n_frames)
+    fading = fading_of(stack, mean, background)
+    worth = frames_worth(fading)
+    if worth == n_frames:
+        return TimeAverage(mean, background, fading)
+    mean = background.haze + _amplitude(stack, background, fading)
+    haze = haze_of(mean, variance(mean) / np.float32(worth))
+    return TimeAverage(mean, Background(background.trend, haze), fading)
+
+
+def fading_of(stack: ImageStack, mean: FloatImage, background: Background) -> NDArray[np.float32]:
+    """Light of each frame, exponentially fading, ÷ its mean over the movie.
+
+    Parameters
+    ----------
+    stack : ImageStack
+    mean : ndarray, (Y, X), counts
+        Its time average.
+    background : Background
+
+    Returns
+    -------
+    ndarray, (T,)
+        Ones where no fading stands out of the blinking, or where it hardly matters.
+    """
+    still = np.ones(stack.n_frames, np.float32)
+    if stack.n_frames < N_BLOCKS:
+        return still
+    light = _light(stack, mean, background)
+    edges = np.linspace(0, stack.n_frames, N_BLOCKS + 1).astype(int)
+    blocks = np.add.reduceat(light, edges[:-1]) / np.diff(edges)
+    phase = 0.5 * (edges[:-1] + edges[1:]) / stack.n_frames
+
+    def misfit(decays: float) -> float:
+        curve = np.exp(-decays * phase)
+        return float(np.sum((blocks - curve * (curve @ blocks) / (curve @ curve)) ** 2))
+
+    decays = float(minimize_scalar(misfit, bounds=(0.0, MOST_DECAYS), method="bounded").x)
+    left = misfit(decays)
+    if not (misfit(0.0) - left) * (N_BLOCKS - 2) > CLEAR * left:
+        return still
+    curve = np.exp(-decays * (np.arange(stack.n_frames) + 0.5) / stack.n_frames)
+    curve = (curve / curve.mean()).astype(np.float32)
+    return curve if frames_worth(curve) >= WORTH * stack.n_frames else still
+
+
+def _light(stack: ImageStack, mean: FloatImage, background: Background) -> NDArray[np.float64]:
+    """Light of each frame where the mean is bright, (T,): scalar product with its signal."""
+    seen = np.maximum(mean - background.haze, 0.0).astype(np.float64)
+    light = np.empty(stack.n_frames)
+    for frames, images in stack.chunks():
+        light[frames] = np.tensordot(images - background.haze, seen, axes=2)
+    return np.asarray(light - background.trend * seen.sum(), np.float64)
+
+
+def _amplitude(
+    stack: ImageStack, background: Background, fading: NDArray[np.float32]
+) -> FloatImage:
+    """Σ fading · (frame − background) ÷ Σ fading², (Y, X), counts."""
+    total = np.zeros(stack.grid.shape, np.float64)
+    for frames, images in stack.chunks():
+        total += np.tensordot(fading[frames], images, axes=1)
+    share = fading.astype(np.float64)
+    total -= float(share @ background.trend) + share.sum() * background.haze
+    return (total / frames_worth(fading)).astype(np.float32)

@@ -131,6 +131,26 @@ def test_every_fitted_number_costs_a_degree_of_freedom():
         assert scores.chi2_reduced * (n - n_fitted) == pytest.approx(n * scores.rse**2, rel=1e-6)
 
 
+def test_the_image_behind_a_movie_that_fades_explains_it():
+    """χ² within 4.5 standard deviations of 1, as for a movie that does not.
+
+    Late frames show another structure, as where a few fluorophores survive; in the plain mean it
+    would be a misfit.
+    """
+    n_frames = 200
+    light = np.exp(-np.arange(n_frames) / 40.0)[:, None, None]
+    others = Projection(FINE, CAMERA, PSF).forward(structure(7))
+    survivors = 4.0 * (others / others.std()) * (np.arange(n_frames) > 150)[:, None, None]
+    frames = 100.0 + (MEAN - 100.0) * light + survivors
+    noise = np.random.default_rng(2).normal(0.0, NOISE_SD, frames.shape)
+    movie = ImageStack((frames + noise).astype(np.float32), CAMERA)
+    dof = (32 - 8) * (26 - 8) - 2
+    scores = score_movie(sr_of(IMAGE), movie, psf=PSF)
+    assert abs(scores.chi2_reduced - 1.0) < 4.5 * np.sqrt(2.0 / dof)
+    plain = scores.mean - movie.mean()
+    assert score_movie(sr_of(IMAGE), movie, psf=PSF, background=plain).chi2_reduced > 2.0
+
+
 def test_temporal_variance_is_half_the_mean_square_of_differences():
     frames = np.random.default_rng(4).normal(50.0, 4.0, (130, *CAMERA.shape)).astype(np.float32)
     expected = np.mean(np.diff(frames.astype(np.float64), axis=0) ** 2, axis=0) / 2

@@ -10,11 +10,13 @@ from dlbi.core.errors import DlbiWarning
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF, Halo
+from dlbi.core.rng import stream
 from dlbi.inference.measurement.background import Background
 from dlbi.inference.measurement.noise import NoiseModel
 from dlbi.inference.measurement.psf import PRIOR_FWHM_NM, PsfEstimate
 from dlbi.learning.observation import CHANNELS
 from dlbi.reconstruction import measurement
+from dlbi.reconstruction.binning import binned
 from dlbi.reconstruction.measurement import (
     MARGIN_PX,
     Movie,
@@ -27,6 +29,9 @@ from dlbi.reconstruction.measurement import (
     tell_gaps,
     without_halo,
 )
+from dlbi.simulation.movie import simulate
+from dlbi.simulation.presets import custom
+from dlbi.simulation.structures import draw
 
 PSF = GaussianPSF(422.0)
 
@@ -88,6 +93,34 @@ def test_a_movie_is_measured_on_all_its_frames():
     assert found.background.trend[80] - found.background.trend[19] == pytest.approx(
         61 * 40 / 99, abs=1.0
     )
+
+
+@pytest.fixture(scope="module")
+def faded() -> ImageStack:
+    """Filaments of which one in 50 dark fluorophores bleaches in each frame."""
+    grid = PixelGrid((256, 256), 20.0)
+    scene = custom(n_emitters=1500, peak_to_noise=1.0, bleaching=0.02)
+    return simulate(draw("filaments", grid, stream(5, "faded")), scene, rng=5).stack
+
+
+def test_late_frames_of_a_movie_that_fades_count_less(faded):
+    movie = measure(faded)
+    worth = float(np.sum(movie.fading**2))
+    assert movie.fades
+    assert worth > 1.5 * faded.n_frames
+    assert movie.frames_worth == pytest.approx(worth, rel=1e-5)
+    np.testing.assert_allclose(
+        movie.variance_of_mean, movie.noise.variance(movie.mean) / worth, rtol=1e-5
+    )
+    assert movie.signal.sum() == pytest.approx(
+        (faded.mean() - movie.background.haze).sum(), rel=0.05
+    )
+    plain = replace(movie, mean=faded.mean(), fading=np.ones(faded.n_frames, np.float32))
+    assert not plain.fades
+    psf = GaussianPSF(422.0)
+    assert movie.light_z(psf).max() > 1.1 * plain.light_z(psf).max()
+    coarse = binned(movie, 2, Halo())
+    np.testing.assert_array_equal(coarse.fading, movie.fading)
 
 
 def test_the_psf_is_read_off_a_movie_that_shows_it(movie):

@@ -54,6 +54,15 @@ def test_facts_of_a_fading_movie(sr):
     assert signal_to_noise(movie) == pytest.approx(150.0 / 5.0, rel=0.3)
 
 
+@pytest.mark.parametrize(("last", "says"), [(40.0, True), (180.0, False)])
+def test_that_late_frames_count_less_is_told(sr, last, says):
+    bright = fading().load() - 100.0
+    course = np.linspace(200.0, last, 40) / np.linspace(200.0, 100.0, 40)
+    movie = measure(replace(fading(), data=(100.0 + course[:, None, None] * bright)))
+    notes = {f.label: f.note for f in movie_facts(movie, sr, light_curve(movie))}
+    assert ("late frames count less" in notes["Light left at the end"]) is says
+
+
 def test_frame_interval_is_told_only_if_known(sr):
     movie = measure(fading())
     notes = {f.label: f.note for f in movie_facts(movie, sr, light_curve(movie))}

@@ -41,11 +41,11 @@ class Prepared:
         margin = MARGIN_PX * FACTOR
         return self.guide[margin:-margin, margin:-margin]
 
-    def chain(self, *, seed=1, schedule=SCHEDULE, variance=None, splitting=1.0):
+    def chain(self, *, seed=1, schedule=SCHEDULE, variance=None, splitting=1.0, fading=None):
         return MarkovChain(
             self.frames, self.variance if variance is None else variance, self.guide,
             self.moments, self.projection, chain=CHAIN, schedule=schedule, seed=seed,
-            splitting=splitting,
+            splitting=splitting, fading=fading,
         )  # fmt: skip
 
     def refine(self, *, seed=1, n_workers=1, schedule=SCHEDULE, progress=None, variance=None):
@@ -229,6 +229,25 @@ def test_maps_keep_only_the_sweeps_after_burn_in(results):
         on_rings = result.maps.mean() > np.quantile(result.maps.mean(), 0.97)
         assert p_empty[on_rings].mean() < 0.4
         assert np.median(p_empty) > 0.9
+
+
+def test_emissions_count_as_the_movie_fades(prepared):
+    """Light ∝ Σ fading · emission ÷ Σ fading²; one that fades with the movie has its mean light."""
+    chain = prepared.chain(fading=np.linspace(2.0, 0.0, N_FRAMES).astype(np.float32))
+    steady = prepared.chain()
+    light = chain._sampler.slots.light
+    live = chain._sampler.live[:3]
+    light[live] = 0.0
+    light[live[0], :N_FRAMES] = 30.0 * np.linspace(2.0, 0.0, N_FRAMES)
+    light[live[1], 0], light[live[2], N_FRAMES - 1] = 60.0, 60.0
+    first, early, late = chain._light(live)
+    assert first == pytest.approx(30.0, rel=1e-5)
+    assert early == pytest.approx(60.0 * 2.0 / np.sum(np.linspace(2.0, 0.0, N_FRAMES) ** 2))
+    assert late == 0.0
+    steady._sampler.slots.light[live] = light[live]
+    np.testing.assert_allclose(
+        steady._light(live), [30.0, 60.0 / N_FRAMES, 60.0 / N_FRAMES], rtol=1e-5
+    )
 
 
 def test_workers_do_not_change_the_result(prepared):

@@ -9,14 +9,8 @@ from scipy.ndimage import gaussian_filter
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.rng import stream
-from dlbi.inference.measurement.background import Background, estimate_background
-from dlbi.inference.measurement.bleaching import (
-    N_BLOCKS,
-    WORTH,
-    fading_of,
-    frames_worth,
-    time_average,
-)
+from dlbi.inference.measurement.background import estimate_background
+from dlbi.inference.measurement.bleaching import N_BLOCKS, WORTH, frames_worth, time_average
 from dlbi.simulation.movie import simulate
 from dlbi.simulation.presets import custom
 from dlbi.simulation.structures import draw
@@ -62,34 +56,41 @@ def test_without_noise_curve_and_structure_are_found(decays, n_frames):
     assert found.fading.mean() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_signal_is_the_least_squares_one_beside_a_background_that_fades_too():
-    """Against `numpy.linalg.lstsq` on the frames without the background that was found."""
+def test_light_is_the_least_squares_one_beside_a_background_that_fades_too():
+    """Against `numpy.linalg.lstsq` on the frames without the trend and level that were found."""
     stack = movie(curve(2.5, 120), noise=NOISE, trend=6.0)
     found = averaged(stack)
     first = estimate_background(stack, stack.mean(), np.full((SIDE, SIDE), NOISE**2 / 120))
-    frames = stack.load() - first.trend[:, None, None] - first.haze
+    frames = stack.load() - first.trend[:, None, None] - first.haze.min()
     fit = np.linalg.lstsq(found.fading[:, None], frames.reshape(120, -1), rcond=None)[0]
     np.testing.assert_allclose(
-        found.mean - first.haze, fit.reshape(SIDE, SIDE), rtol=1e-3, atol=1e-3
+        found.mean - first.haze.min(), fit.reshape(SIDE, SIDE), rtol=1e-3, atol=1e-3
     )
     np.testing.assert_array_equal(found.background.trend, first.trend)
 
 
+def test_structure_that_is_taken_for_haze_fades_with_the_rest():
+    """A field without dark pixels: the mean is its structure up to what is the same everywhere."""
+    dense = 50.0 + gaussian_filter(np.random.default_rng(3).normal(0.0, 150.0, (SIDE, SIDE)), 3.0)
+    frames = HAZE + curve(3.0, 100)[:, None, None] * dense
+    found = averaged(stack_of(frames), variance=0.0).mean - HAZE - dense
+    assert dense.std() > 10.0
+    assert found.std() < 0.05
+
+
 def test_noise_of_the_mean_is_that_of_a_frame_by_the_frames_worth():
-    """Variance over 1024 pixels × 20 movies within 4.5 standard errors, √(2 ÷ 20480) = 1 %."""
+    """Variance over 1024 pixels × 20 movies within 4.5 standard errors, √(2 ÷ 20480) = 1 %.
+
+    Movie by movie about its own mean: the level is one number for all pixels.
+    """
     light = curve(4.0, 60)
     clean = averaged(movie(light), variance=0.0).mean
-    known = Background(np.zeros(60, np.float32), np.full((SIDE, SIDE), HAZE, np.float32))
-    fading = fading_of(movie(light), movie(light).mean(), known)
-    errors = []
-    for seed in range(20):
-        stack = movie(light, noise=NOISE, seed=seed)
-        found = averaged(stack)
-        haze = estimate_background(stack, stack.mean(), np.full((SIDE, SIDE), NOISE**2 / 60)).haze
-        errors.append(found.mean - clean + (haze - HAZE) * (60 / frames_worth(fading) - 1.0))
-    expected = NOISE**2 / frames_worth(fading)
+    errors = [averaged(movie(light, noise=NOISE, seed=seed)).mean - clean for seed in range(20)]
+    expected = NOISE**2 / np.sum(light**2)
     assert expected < 0.6 * NOISE**2 / 60
-    assert np.var(errors) == pytest.approx(expected, rel=4.5 * np.sqrt(2.0 / 20480))
+    assert np.mean(np.var(errors, axis=(1, 2))) == pytest.approx(
+        expected, rel=4.5 * np.sqrt(2.0 / 20480)
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))

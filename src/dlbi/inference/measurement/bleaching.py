@@ -59,30 +59,30 @@ def time_average(stack: ImageStack, variance: Callable[[FloatImage], FloatImage]
 
     Notes
     -----
-    Least squares: signal = Σ fading · (frame − background) ÷ Σ fading². Where fluorophores bleach
-    the late frames hold noise and the few that happened to survive; the plain mean would show
-    both, and its noise is larger.
+    Least squares: Σ fading · light ÷ Σ fading², light being what lies above the darkest level of
+    the background, below which only the offset of the camera can be. Where fluorophores bleach the
+    late frames hold noise and the few that happened to survive; the plain mean would show both,
+    and its noise is larger.
     """
     mean, n_frames = stack.mean(), np.float32(stack.n_frames)
     background = estimate_background(stack, mean, variance(mean) / n_frames)
-    fading = fading_of(stack, mean, background)
+    fading = fading_of(stack, mean - background.haze)
     worth = frames_worth(fading)
     if worth == n_frames:
         return TimeAverage(mean, background, fading)
-    mean = background.haze + _amplitude(stack, background, fading)
+    mean = _weighted(stack, background.trend, float(background.haze.min()), fading)
     haze = haze_of(mean, variance(mean) / np.float32(worth))
     return TimeAverage(mean, Background(background.trend, haze), fading)
 
 
-def fading_of(stack: ImageStack, mean: FloatImage, background: Background) -> NDArray[np.float32]:
+def fading_of(stack: ImageStack, signal: FloatImage) -> NDArray[np.float32]:
     """Light of each frame, exponentially fading, ÷ its mean over the movie.
 
     Parameters
     ----------
     stack : ImageStack
-    mean : ndarray, (Y, X), counts
-        Its time average.
-    background : Background
+    signal : ndarray, (Y, X), counts
+        Its time average without background.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def fading_of(stack: ImageStack, mean: FloatImage, background: Background) -> ND
     still = np.ones(stack.n_frames, np.float32)
     if stack.n_frames < N_BLOCKS:
         return still
-    light = _light(stack, mean, background)
+    light = _contrast(stack, signal)
     edges = np.linspace(0, stack.n_frames, N_BLOCKS + 1).astype(int)
     blocks = np.add.reduceat(light, edges[:-1]) / np.diff(edges)
     phase = 0.5 * (edges[:-1] + edges[1:]) / stack.n_frames
@@ -110,22 +110,26 @@ def fading_of(stack: ImageStack, mean: FloatImage, background: Background) -> ND
     return curve if frames_worth(curve) >= WORTH * stack.n_frames else still
 
 
-def _light(stack: ImageStack, mean: FloatImage, background: Background) -> NDArray[np.float64]:
-    """Light of each frame where the mean is bright, (T,): scalar product with its signal."""
-    seen = np.maximum(mean - background.haze, 0.0).astype(np.float64)
+def _contrast(stack: ImageStack, signal: FloatImage) -> NDArray[np.float64]:
+    """Light of each frame where the signal is above its mean, less that where it is below, (T,).
+
+    Blind to whatever lies on the whole field alike.
+    """
+    seen = np.maximum(signal, 0.0).astype(np.float64)
+    seen -= seen.mean()
     light = np.empty(stack.n_frames)
     for frames, images in stack.chunks():
-        light[frames] = np.tensordot(images - background.haze, seen, axes=2)
-    return np.asarray(light - background.trend * seen.sum(), np.float64)
+        light[frames] = np.tensordot(images, seen, axes=2)
+    return light
 
 
-def _amplitude(
-    stack: ImageStack, background: Background, fading: NDArray[np.float32]
+def _weighted(
+    stack: ImageStack, trend: NDArray[np.float32], level: float, fading: NDArray[np.float32]
 ) -> FloatImage:
-    """Σ fading · (frame − background) ÷ Σ fading², (Y, X), counts."""
+    """Level + Σ fading · (frame − trend − level) ÷ Σ fading², (Y, X), counts."""
     total = np.zeros(stack.grid.shape, np.float64)
     for frames, images in stack.chunks():
         total += np.tensordot(fading[frames], images, axes=1)
     share = fading.astype(np.float64)
-    total -= float(share @ background.trend) + share.sum() * background.haze
-    return (total / frames_worth(fading)).astype(np.float32)
+    total -= float(share @ (trend + level))
+    return (level + total / frames_worth(fading)).astype(np.float32)

@@ -115,13 +115,12 @@ def score_movie(
     *,
     psf: GaussianPSF | None = None,
     register: bool = False,
+    mean: FloatImage | None = None,
     background: FloatImage | None = None,
     variance_of_mean: FloatImage | None = None,
     border_px: int | None = None,
 ) -> MovieScores:
     """RSP, RSE and χ² of a reconstruction against the mean frame of its movie.
-
-    The mean frame is that of `time_average`: where the movie fades, late frames count less.
 
     Parameters
     ----------
@@ -135,12 +134,15 @@ def score_movie(
         Also find the sub-pixel shift with the highest RSP. Meant for images of other programs
         with an unknown pixel convention; a shift of our own images is an error worth seeing.
         Reported in `shift_nm`; beyond the border it comes with a warning.
+    mean : ndarray, (Y, X), optional
+        The mean frame, counts. Without it that of `time_average`, as the methods here see it: where
+        the movie fades, late frames count less.
     background : ndarray, (Y, X), optional
         Light that the reconstruction left out on purpose (`Reconstruction.background`), counts;
         taken off the mean frame. State it beside the score: a background can explain anything.
     variance_of_mean : ndarray, (Y, X), optional
-        Noise variance of the mean frame, counts². Without it: `temporal_variance` ÷ the frames
-        that the mean is worth.
+        Noise variance of the mean frame, counts². Without it: `temporal_variance` ÷ Σ fading²,
+        the number of frames where nothing fades.
     border_px : int, optional
         Camera pixels left out along each edge; 4, or a quarter of the shorter side if less.
 
@@ -174,10 +176,12 @@ def score_movie(
     expect_movie(movie)
     factor = upscaling_factor(sr.grid, movie.grid)
     border_px = _border(movie.grid, border_px)
-    temporal = temporal_variance(movie)
-    shown = time_average(movie, lambda _: temporal)
+    temporal, worth = temporal_variance(movie), float(movie.n_frames)
+    if mean is None:
+        shown = time_average(movie, lambda _: temporal)
+        mean, worth = shown.mean, frames_worth(shown.fading)
     fine = movie.grid.refine(factor)
-    match = _match(sr.mean, fine, shown.mean, movie.grid, border_px, background)
+    match = _match(sr.mean, fine, mean, movie.grid, border_px, background)
     fwhm_nm = best_fwhm_nm(match) if psf is None else psf.fwhm_nm
     shift_nm = (0.0, 0.0)
     if register:
@@ -187,7 +191,7 @@ def score_movie(
     scale, offset = match.linear_fit(projected)
     reprojection = (scale * projected + offset).astype(np.float32)
     if variance_of_mean is None:
-        variance_of_mean = temporal / np.float32(frames_worth(shown.fading))
+        variance_of_mean = temporal / np.float32(worth)
     residual = match.inner(match.target - reprojection)
     return MovieScores(
         rsp=match.correlation(projected),

@@ -76,7 +76,7 @@ def render_report(
     measured = measure_behind(sr, movie)
     found = find_artefacts(sr, movie, measured=measured) if findings is None else findings
     record = record_of(sr.provenance)
-    scored = movie_scores(sr, measured.stack)
+    scored = movie_scores(sr, measured.stack, of_windows="windows" in record)
     light = light_curve(measured) if _is_lit(found) else None
     zoom = busiest(sr.mean if sr.mean.any() else measured.signal, movie.grid)
     text = _template().render(

@@ -46,8 +46,12 @@ class Scored:
     scores: MovieScores | None
 
 
-def movie_scores(sr: Reconstruction, stack: ImageStack) -> Scored:
-    """RSP, RSE and χ², with the background that the image leaves out and without it."""
+def movie_scores(sr: Reconstruction, stack: ImageStack, *, of_windows: bool = False) -> Scored:
+    """RSP, RSE and χ², with the background that the image leaves out and without it.
+
+    An image that is the mean of windows is compared with the plain mean of all frames.
+    """
+    mean = stack.mean() if of_windows else None
     rows: list[list[str]] = []
     notes: list[str] = []
     best = None
@@ -57,7 +61,7 @@ def movie_scores(sr: Reconstruction, stack: ImageStack) -> Scored:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", DlbiWarning)
             try:
-                best = score_movie(sr, stack, background=background)
+                best = score_movie(sr, stack, mean=mean, background=background)
             except InputError as error:
                 notes.append(f"{name}: {error}")
                 continue

@@ -89,9 +89,23 @@ def test_parts_of_a_projection_are_those_of_the_whole_bit_for_bit(cuts):
     fine_rows.append(slice(10 * rows[-1].start, projection.fine.shape[0]))
     seen = np.concatenate([projection.forward_rows(x, part) for part in rows])
     half = np.concatenate([projection.spread_columns(y[part]) for part in rows])
-    spread = np.concatenate([projection.adjoint_rows(half, part) for part in fine_rows])
+    weights, scaled = random_image(x.shape, 10), x.copy()
+    for part in fine_rows:
+        projection.scale_rows(scaled, half, weights, part)
     np.testing.assert_array_equal(seen, projection.forward(x))
-    np.testing.assert_array_equal(spread, projection.adjoint(y))
+    np.testing.assert_array_equal(scaled, x * (projection.adjoint(y) * weights))
+
+
+@pytest.mark.parametrize("fwhm_nm", [90.0, 250.0, 422.0])
+@pytest.mark.parametrize("factor", [1, 3, 8])
+def test_rows_four_at_a_time_are_the_matrix_product(factor, fwhm_nm):
+    """Bands of any length, cut at the border or not: `BandedMatrix.dense` on both sides."""
+    camera = PixelGrid((9, 13), 160.0)
+    projection = Projection(camera.refine(factor), camera, GaussianPSF(fwhm_nm))
+    x, y = random_image(projection.fine.shape, 1), random_image(camera.shape, 2)
+    rows, columns = projection.rows.dense(), projection.columns.dense()
+    np.testing.assert_allclose(projection.forward(x), rows @ x @ columns.T, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(projection.adjoint(y), rows.T @ y @ columns, rtol=1e-5, atol=1e-6)
 
 
 def test_light_inside_the_field_is_conserved():

@@ -12,7 +12,6 @@ from dlbi.core.sharing import shared_among
 from dlbi.forward import Projection
 from dlbi.inference import deconvolution
 from dlbi.inference.deconvolution import (
-    BLOCK_PX,
     DAMPING_SIGMA,
     MARGIN_SENSITIVITY,
     START_FLOOR,
@@ -217,8 +216,7 @@ def test_damped_steps_bring_missing_light_back():
 
 
 @pytest.mark.parametrize("variance", [None, np.full(CAMERA.shape, 3.0, np.float32)])
-@pytest.mark.parametrize(("n_workers", "block_px"), [(3, BLOCK_PX), (1, 7 * WIDE.fine.shape[1])])
-def test_threads_and_blocks_change_no_bit(variance, n_workers, block_px, monkeypatch):
+def test_threads_change_no_bit(variance, monkeypatch):
     def run(n):
         return richardson_lucy(
             random_mean(), NO_BACKGROUND, WIDE, n_iterations=5, variance=variance, n_workers=n
@@ -226,8 +224,7 @@ def test_threads_and_blocks_change_no_bit(variance, n_workers, block_px, monkeyp
 
     alone = run(1)
     monkeypatch.setattr(deconvolution, "SHARE_PX", 1)
-    monkeypatch.setattr(deconvolution, "BLOCK_PX", block_px)
-    np.testing.assert_array_equal(run(n_workers), alone)
+    np.testing.assert_array_equal(run(3), alone)
 
 
 @pytest.mark.parametrize(("shares", "n_workers"), [(0.9, 1), (1.9, 1), (2.1, 2), (9, 4)])

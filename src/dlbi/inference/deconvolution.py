@@ -14,9 +14,6 @@ from dlbi.forward import Projection
 START_FLOOR = 1e-3
 """Share of the mean level added to a guide, so that light may appear where it is zero."""
 
-BLOCK_PX = 100_000
-"""Fine pixels that are updated at once, so that they stay in the cache meanwhile."""
-
 SHARE_PX = 300_000
 """Fine pixels of a step that keep one thread busy long enough."""
 
@@ -97,7 +94,6 @@ def richardson_lucy(
     inverse = inverse.astype(np.float32)
     floor = np.float32(max(total / signal.size * 1e-6, _TINY))
     half = np.empty((signal.shape[0], x.shape[1]), np.float32)
-    n_rows = max(BLOCK_PX // x.shape[1], 1)
 
     def compare(start: int, stop: int) -> None:
         rows = slice(start, stop)
@@ -108,11 +104,7 @@ def richardson_lucy(
         half[rows] = projection.spread_columns(ratio)
 
     def update(start: int, stop: int) -> None:
-        for first in range(start, stop, n_rows):
-            rows = slice(first, min(first + n_rows, stop))
-            factor = projection.adjoint_rows(half, rows)
-            factor *= inverse[rows]
-            x[rows] *= factor
+        projection.scale_rows(x, half, inverse, slice(start, stop))
 
     with shared_among(_useful(n_workers, x.size)) as share:
         for done in range(n_iterations):

@@ -9,6 +9,7 @@ from dlbi.inference.measurement.covariance_fit import (
     covariance_model,
     emitter_covariance,
     fit_covariance,
+    light_covariance,
     psf_autocorrelation,
     variance_of,
 )
@@ -49,6 +50,16 @@ def test_psf_autocorrelation_is_even_and_sums_to_one():
     values = psf_autocorrelation(distance, 1.3)
     np.testing.assert_allclose(values, values[::-1], rtol=1e-7, atol=1e-13)
     assert values.sum() == pytest.approx(1.0, abs=1e-9)
+
+
+def test_several_widths_at_once_are_each_of_them():
+    """To the last digit or two: squares of single numbers and of arrays may round apart."""
+    dy, dx = np.array([0, 1, 2, 4, 3]), np.array([2, 0, 1, 4, 0])
+    widths, tails = np.geomspace(0.3, 2.8, 7), Tails(0.3, 2.0)
+    together = light_covariance(dy, dx, widths, 0.1, tails)
+    alone = [light_covariance(dy, dx, sigma, 0.1, tails) for sigma in widths]
+    assert together.shape == (7, 5)
+    np.testing.assert_allclose(together, alone, rtol=1e-12)
 
 
 def test_emitter_covariance_is_the_overlap_of_psfs_with_halos():

@@ -49,13 +49,13 @@ class Tails(NamedTuple):
 NO_TAILS = Tails()
 
 
-def psf_autocorrelation(distance_px: ArrayLike, sigma_px: float) -> NDArray[np.float64]:
-    """Autocorrelation along one axis of a pixel-integrated unit Gaussian.
+def psf_autocorrelation(distance_px: ArrayLike, sigma_px: ArrayLike) -> NDArray[np.float64]:
+    """Autocorrelation along one axis of a pixel-integrated unit Gaussian, (…, N).
 
     Parameters
     ----------
-    distance_px : array-like
-    sigma_px : float
+    distance_px : array-like, (N,)
+    sigma_px : array-like, (…)
         Standard deviation of the Gaussian.
 
     Notes
@@ -63,17 +63,18 @@ def psf_autocorrelation(distance_px: ArrayLike, sigma_px: float) -> NDArray[np.f
     Averaged over the emitter's position in its pixel, it is a Gaussian of variance 2σ² convolved
     with a triangle of half width 1: the second difference of the Gaussian integrated twice.
     """
-    d = np.asarray(distance_px, np.float64) + np.array([[1.0], [0.0], [-1.0]])
-    spread = np.sqrt(2.0) * sigma_px
+    spread = np.sqrt(2.0) * np.asarray(sigma_px, np.float64)[..., None]
+    steps = np.array([1.0, 0.0, -1.0]).reshape(3, *spread.ndim * [1])
+    d = np.asarray(distance_px, np.float64) + steps
     twice = d * ndtr(d / spread) + spread / np.sqrt(2 * np.pi) * np.exp(-0.5 * (d / spread) ** 2)
     second_difference: NDArray[np.float64] = twice[0] - 2.0 * twice[1] + twice[2]
     return second_difference
 
 
 def emitter_covariance(
-    y: NDArray[np.int64], x: NDArray[np.int64], sigma_px: float, tails: Tails = NO_TAILS
+    y: NDArray[np.int64], x: NDArray[np.int64], sigma_px: ArrayLike, tails: Tails = NO_TAILS
 ) -> NDArray[np.float64]:
-    """Covariance under one emitter at N offsets, relative to that at distance 0, (N,).
+    """Covariance under one emitter at N offsets, relative to that at distance 0, (…, N).
 
     Notes
     -----
@@ -81,27 +82,29 @@ def emitter_covariance(
     Gaussian PSFs of variance σ², σ² + s²/2 and σ² + s² with shares (1 − h)², 2 h (1 − h) and h².
     """
     h, spread = tails
-    distances, total, alone = np.arange(max(y.max(), x.max()) + 1), np.zeros(len(y)), 0.0
+    sigma = np.asarray(sigma_px, np.float64)
+    distances = np.arange(max(y.max(), x.max()) + 1)
+    total, alone = np.zeros((*sigma.shape, len(y))), np.zeros((*sigma.shape, 1))
     for share, more in (((1 - h) ** 2, 0.0), (2 * h * (1 - h), 0.5), (h**2, 1.0)):
         if share > 0.0:
-            profile = psf_autocorrelation(distances, np.sqrt(sigma_px**2 + more * spread**2))
-            total += share * profile[y] * profile[x]
-            alone += share * profile[0] ** 2
+            profile = psf_autocorrelation(distances, np.sqrt(sigma**2 + more * spread**2))
+            total += share * profile[..., y] * profile[..., x]
+            alone += share * profile[..., :1] ** 2
     return total / alone
 
 
 def light_covariance(
     dy: NDArray[np.int64],
     dx: NDArray[np.int64],
-    sigma_px: float,
+    sigma_px: ArrayLike,
     defocus: float = 0.0,
     tails: Tails = NO_TAILS,
 ) -> NDArray[np.float64]:
-    """Covariance of emitters and, with the weight `defocus`, of others out of focus, (N,)."""
+    """Covariance of emitters and, with the weight `defocus`, of others out of focus, (…, N)."""
     y, x = np.abs(dy), np.abs(dx)
     shape = emitter_covariance(y, x, sigma_px, tails)
     if defocus != 0.0:
-        shape += defocus * emitter_covariance(y, x, DEFOCUS_WIDTH * sigma_px)
+        shape += defocus * emitter_covariance(y, x, DEFOCUS_WIDTH * np.asarray(sigma_px))
     return shape
 
 
@@ -175,7 +178,8 @@ class Curve:
         is not negative: where nothing blinks, χ² is flat.
         """
         target = self.blocks.mean(axis=0)
-        shapes = np.stack([self._shape(sigma, defocus) for sigma in sigmas_px])
+        light = self.light(sigmas_px, defocus, self.tails)
+        shapes = np.stack([self.without_offsets(one) for one in light])
         overlap = np.maximum(shapes @ target, 0.0)
         explained = overlap**2 / (shapes**2).sum(axis=1)
         best = int(np.argmax(explained))
@@ -204,8 +208,8 @@ class Curve:
         """The light without what constant, row and column explain, (n,)."""
         return self.without_offsets(self.light(sigma_px, defocus, self.tails))
 
-    def light(self, sigma_px: float, defocus: float, tails: Tails) -> NDArray[np.float64]:
-        """Weighted covariance of the light, whatever halo it has, (n,)."""
+    def light(self, sigma_px: ArrayLike, defocus: float, tails: Tails) -> NDArray[np.float64]:
+        """Weighted covariance of the light, whatever halo it has, (…, n)."""
         return self.weight * light_covariance(self.dy, self.dx, sigma_px, defocus, tails)
 
     def without_offsets(self, weighted: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -217,7 +221,7 @@ class Curve:
         """Best width, defocus and linear terms on a grid; None if no positive PSF fits."""
         target = self.blocks.mean(axis=0)
         sharp, blurred = (
-            np.stack([self.light(factor * s, 0.0, tails) for s in _SIGMA_GRID_PX])
+            self.light(factor * _SIGMA_GRID_PX, 0.0, tails)
             for factor, tails in ((1.0, self.tails), (DEFOCUS_WIDTH, NO_TAILS))
         )
         shapes = self.without_offsets(sharp[:, None] + defoci[:, None] * blurred[:, None])

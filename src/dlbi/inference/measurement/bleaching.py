@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize_scalar, nnls
 
 from dlbi.core.images import FloatImage, ImageStack
 from dlbi.inference.measurement.background import Background, estimate_background, haze_of
@@ -18,8 +18,12 @@ N_BLOCKS = 20
 MOST_DECAYS = 20.0
 """Fastest fading looked for, in 1/e times per movie."""
 
+N_FITTED = 3
+"""Numbers that describe the curve: what fades, how fast, and what stays."""
+
 CLEAR = 25.0
-"""F statistic of the curve against constant light from which on a movie is taken to fade."""
+"""What the curve explains of the blocks ÷ what it leaves by degree of freedom, from which on a
+movie is taken to fade."""
 
 WORTH = 1.02
 """Σ fading² ÷ T from which on it matters: light that falls by less than 40 % changes nothing."""
@@ -76,7 +80,7 @@ def time_average(stack: ImageStack, variance: Callable[[FloatImage], FloatImage]
 
 
 def fading_of(stack: ImageStack, signal: FloatImage) -> NDArray[np.float32]:
-    """Light of each frame, exponentially fading, ÷ its mean over the movie.
+    """Light of each frame ÷ its mean over the movie: an exponential and what stays.
 
     Parameters
     ----------
@@ -89,25 +93,29 @@ def fading_of(stack: ImageStack, signal: FloatImage) -> NDArray[np.float32]:
     ndarray, (T,)
         Ones where no fading stands out of the blinking, or where it hardly matters.
     """
-    still = np.ones(stack.n_frames, np.float32)
-    if stack.n_frames < N_BLOCKS:
+    n_frames = stack.n_frames
+    still = np.ones(n_frames, np.float32)
+    if n_frames < N_BLOCKS or not np.isfinite(signal).all():
         return still
-    light = _contrast(stack, signal)
-    edges = np.linspace(0, stack.n_frames, N_BLOCKS + 1).astype(int)
-    blocks = np.add.reduceat(light, edges[:-1]) / np.diff(edges)
-    phase = 0.5 * (edges[:-1] + edges[1:]) / stack.n_frames
+    edges = np.linspace(0, n_frames, N_BLOCKS + 1).astype(int)
+    blocks = np.add.reduceat(_contrast(stack, signal), edges[:-1]) / np.diff(edges)
+    middles = 0.5 * (edges[:-1] + edges[1:]) / n_frames
 
-    def misfit(decays: float) -> float:
-        curve = np.exp(-decays * phase)
-        return float(np.sum((blocks - curve * (curve @ blocks) / (curve @ curve)) ** 2))
+    def fitted(decays: float) -> tuple[NDArray[np.float64], float]:
+        return nnls(_courses(middles, decays), blocks)
 
-    decays = float(minimize_scalar(misfit, bounds=(0.0, MOST_DECAYS), method="bounded").x)
-    left = misfit(decays)
-    if not (misfit(0.0) - left) * (N_BLOCKS - 2) > CLEAR * left:
+    found = minimize_scalar(lambda d: fitted(d)[1], bounds=(0.0, MOST_DECAYS), method="bounded")
+    shares, left = fitted(float(found.x))
+    if float(blocks.var()) * N_BLOCKS <= (1.0 + CLEAR / (N_BLOCKS - N_FITTED)) * left**2:
         return still
-    curve = np.exp(-decays * (np.arange(stack.n_frames) + 0.5) / stack.n_frames)
-    curve = (curve / curve.mean()).astype(np.float32)
-    return curve if frames_worth(curve) >= WORTH * stack.n_frames else still
+    light = _courses((np.arange(n_frames) + 0.5) / n_frames, float(found.x)) @ shares
+    fading = (light / light.mean()).astype(np.float32)
+    return fading if frames_worth(fading) >= WORTH * n_frames else still
+
+
+def _courses(phase: NDArray[np.float64], decays: float) -> NDArray[np.float64]:
+    """Light that fades and light that stays, (n, 2)."""
+    return np.stack([np.exp(-decays * phase), np.ones_like(phase)], axis=1)
 
 
 def _contrast(stack: ImageStack, signal: FloatImage) -> NDArray[np.float64]:

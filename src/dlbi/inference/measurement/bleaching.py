@@ -127,7 +127,7 @@ def _contrast(stack: ImageStack, signal: FloatImage) -> NDArray[np.float64]:
     seen -= seen.mean()
     light = np.empty(stack.n_frames)
     for frames, images in stack.chunks():
-        light[frames] = np.tensordot(images, seen, axes=2)
+        light[frames] = np.einsum("tyx,yx->t", images, seen)
     return light
 
 
@@ -136,8 +136,8 @@ def _weighted(
 ) -> FloatImage:
     """Level + Σ fading · (frame − trend − level) ÷ Σ fading², (Y, X), counts."""
     total = np.zeros(stack.grid.shape, np.float64)
-    for frames, images in stack.chunks():
-        total += np.tensordot(fading[frames], images, axes=1)
     share = fading.astype(np.float64)
-    total -= float(share @ (trend + level))
+    for frames, images in stack.chunks():
+        total += np.einsum("t,tyx->yx", share[frames], images)
+    total -= np.sum(share * (trend + level))
     return (level + total / frames_worth(fading)).astype(np.float32)

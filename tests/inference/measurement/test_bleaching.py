@@ -88,7 +88,10 @@ def test_noise_of_the_mean_is_that_of_a_frame_by_the_frames_worth():
     """
     light = curve(4.0, 60)
     clean = averaged(movie(light), variance=0.0).mean
-    errors = [averaged(movie(light, noise=NOISE, seed=seed)).mean - clean for seed in range(20)]
+    found = [averaged(movie(light, noise=NOISE, seed=seed)) for seed in range(20)]
+    errors = [one.mean - clean for one in found]
+    dark = [one.background.haze[:, 29:] - one.mean[:, 29:].mean() for one in found]
+    assert np.mean(dark) == pytest.approx(0.0, abs=0.1)
     expected = NOISE**2 / np.sum(light**2)
     assert expected < 0.6 * NOISE**2 / 60
     assert np.mean(np.var(errors, axis=(1, 2))) == pytest.approx(
@@ -108,6 +111,16 @@ def test_what_does_not_fade_keeps_its_plain_mean(family, seed):
     np.testing.assert_array_equal(found.mean, steady.stack.mean())
     np.testing.assert_array_equal(found.fading, np.ones(200, np.float32))
     assert frames_worth(found.fading) == 200.0
+
+
+@pytest.mark.parametrize("seed", [302, 305])
+def test_ten_emitters_that_happen_to_go_dark_are_no_fading(seed):
+    """Their light falls from the first frames to the last, but jumps about the curve on its way."""
+    few = blinking_movie(
+        "rings", seed, n_frames=200, n_emitters=10, peak_to_noise=4.0,
+        emitting_to_dark=0.05, dark_to_emitting=0.01,
+    )  # fmt: skip
+    np.testing.assert_array_equal(averaged(few.stack).fading, np.ones(200))
 
 
 @pytest.mark.parametrize(

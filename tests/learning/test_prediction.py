@@ -131,6 +131,17 @@ def test_figures_outside_the_training_are_named():
     assert line == "haze nan (trained on 0.1 to 2.5)"
 
 
+def test_more_frames_than_in_the_training_are_not_outside():
+    metadata = ModelMetadata(
+        "tiny", "paper", mask_channels=1, keep=1.0, halo_px=0, n_frames=2,
+        ranges={"n_frames": (20, 400), "haze": (0.1, 2.5)},
+    )  # fmt: skip
+    for n_frames in (400, 401, 5000):
+        assert out_of_range(metadata, {"haze": 1.0, "n_frames": n_frames}) == []
+    assert len(out_of_range(metadata, {"haze": 1.0, "n_frames": 19})) == 1
+    assert len(out_of_range(metadata, {"haze": 1.0, "n_frames": np.nan})) == 1
+
+
 def test_less_haze_than_in_the_training_is_not_outside():
     metadata = ModelMetadata(
         "tiny", "paper", mask_channels=1, keep=1.0, halo_px=0, n_frames=2,

@@ -11,6 +11,7 @@ import pytest
 
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import FloatImage, ImageStack
+from dlbi.core.rng import stream
 from dlbi.inference.measurement.background import Background
 from dlbi.inference.measurement.noise import NoiseModel
 from dlbi.learning.confidence import Confidence
@@ -86,3 +87,11 @@ def measured() -> Callable[..., Movie]:
         return Movie(stack, mean, NoiseModel(variance, 0.0, 1e-12), background, fading)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def faded() -> ImageStack:
+    """Filaments of which one in 50 dark fluorophores bleaches in each frame."""
+    grid = PixelGrid((256, 256), 20.0)
+    scene = custom(n_emitters=1500, peak_to_noise=1.0, bleaching=0.02)
+    return simulate(draw("filaments", grid, stream(5, "faded")), scene, rng=5).stack

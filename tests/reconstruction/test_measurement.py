@@ -10,8 +10,7 @@ from dlbi.core.errors import DlbiWarning
 from dlbi.core.grid import PixelGrid
 from dlbi.core.images import ImageStack
 from dlbi.core.optics import GaussianPSF, Halo
-from dlbi.core.rng import stream
-from dlbi.inference.measurement.background import Background
+from dlbi.inference.measurement.background import Background, estimate_background
 from dlbi.inference.measurement.noise import NoiseModel
 from dlbi.inference.measurement.psf import PRIOR_FWHM_NM, PsfEstimate
 from dlbi.learning.observation import CHANNELS
@@ -29,9 +28,6 @@ from dlbi.reconstruction.measurement import (
     tell_gaps,
     without_halo,
 )
-from dlbi.simulation.movie import simulate
-from dlbi.simulation.presets import custom
-from dlbi.simulation.structures import draw
 
 PSF = GaussianPSF(422.0)
 
@@ -95,14 +91,6 @@ def test_a_movie_is_measured_on_all_its_frames():
     )
 
 
-@pytest.fixture(scope="module")
-def faded() -> ImageStack:
-    """Filaments of which one in 50 dark fluorophores bleaches in each frame."""
-    grid = PixelGrid((256, 256), 20.0)
-    scene = custom(n_emitters=1500, peak_to_noise=1.0, bleaching=0.02)
-    return simulate(draw("filaments", grid, stream(5, "faded")), scene, rng=5).stack
-
-
 def test_late_frames_of_a_movie_that_fades_count_less(faded):
     movie = measure(faded)
     worth = float(np.sum(movie.fading**2))
@@ -121,6 +109,19 @@ def test_late_frames_of_a_movie_that_fades_count_less(faded):
     assert movie.light_z(psf).max() > 1.1 * plain.light_z(psf).max()
     coarse = binned(movie, 2, Halo())
     np.testing.assert_array_equal(coarse.fading, movie.fading)
+    darkest = estimate_background(coarse.stack, coarse.mean, coarse.variance_of_mean)
+    np.testing.assert_array_equal(coarse.background.haze, darkest.haze)
+
+
+def test_the_network_is_told_the_noise_of_a_mean_whose_late_frames_count_less(faded):
+    movie = measure(faded)
+    projection = projection_of(faded, GaussianPSF(422.0), 8)
+    seen = observed(movie, deconvolve(movie, projection, n_iterations=20), projection)
+    noise, frames = (seen.statistics[CHANNELS.index(n)] for n in ("noise_of_mean", "few_frames"))
+    np.testing.assert_allclose(
+        noise, 10.0 * np.sqrt(movie.variance_of_mean) / seen.scale, rtol=1e-4
+    )
+    np.testing.assert_allclose(frames, 10.0 / np.sqrt(faded.n_frames), rtol=1e-5)
 
 
 def test_the_psf_is_read_off_a_movie_that_shows_it(movie):

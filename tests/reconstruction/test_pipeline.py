@@ -201,6 +201,12 @@ def test_a_network_without_p_value_leaves_it_to_the_sampler(movie, paper):
     assert alone.mean.sum() == pytest.approx(signal.sum(), rel=1e-3)
 
 
+def test_the_light_that_a_movie_keeps_is_recorded(movie, faded):
+    kept = reconstruct(faded, method="rl", psf=GaussianPSF(422.0)).provenance["light_left"]
+    assert 0.0 <= kept < 0.2
+    assert run(movie, "rl").provenance["light_left"] == 1.0
+
+
 def test_a_movie_unlike_those_of_the_training_is_told_and_recorded(movie, compact):
     network = compact(lambda guide: guide, ranges={"n_frames": (200, 400)})
     for method in LEARNED:

@@ -74,12 +74,14 @@ def test_a_network_that_copies_its_guide_gives_the_deconvolution_in_counts(compa
 
 
 def test_a_movie_unlike_those_of_the_training_is_told(compact, scene):
-    with pytest.warns(DlbiWarning, match=r"n_frames 120 \(trained on 20 to 50\).*bayes") as caught:
+    with pytest.warns(
+        DlbiWarning, match=r"n_frames 120 \(trained on 150 to 400\).*bayes"
+    ) as caught:
         _, record = see(
-            compact(lambda g: g, ranges={"n_frames": (20, 50), "psf_sigma_px": (0.5, 2.0)}), scene
+            compact(lambda g: g, ranges={"n_frames": (150, 400), "psf_sigma_px": (0.5, 2.0)}), scene
         )
     assert len(caught) == 1
-    assert record["out_of_range"] == ["n_frames 120 (trained on 20 to 50)"]
+    assert record["out_of_range"] == ["n_frames 120 (trained on 150 to 400)"]
 
 
 def test_a_movie_like_those_of_the_training_is_not_mentioned(compact, scene):
@@ -301,9 +303,27 @@ def test_an_image_that_explains_the_movie_keeps_its_structure(drawn):
     assert moved < 0.4 * wholly
 
 
+def test_blinking_of_frames_that_count_less_leads_as_that_of_more_frames(drawn):
+    """Fading of 2 and 0, worth twice the frames, halves the variance of the mean."""
+    picture, make = drawn
+    movie, projection = make(picture, noise=0.02)
+    wrong = picture.copy()
+    wrong[:, 60] *= 0.5
+
+    def led(amplitude, fading):
+        swing = amplitude * (-1.0) ** np.arange(40, dtype=np.float32)[:, None, None]
+        stack = replace(movie.stack, data=(movie.mean + swing).astype(np.float32))
+        blinking = replace(movie, stack=stack, fading=np.repeat(fading, 20).astype(np.float32))
+        return led_back(wrong, blinking, projection, progress=lambda *_: None)
+
+    found = led(1.0, [2.0, 0.0])
+    np.testing.assert_allclose(found, led(np.sqrt(0.5), [1.0, 1.0]), rtol=1e-3)
+    assert not np.allclose(found, led(1.0, [1.0, 1.0]), rtol=0.02)
+
+
 def fully_led_back(image, movie, projection):
     """The correction that counts where an image is lit and wrong, with its margin."""
-    blinking = temporal_variance(movie.stack) / np.float32(movie.stack.n_frames)
+    blinking = temporal_variance(movie.stack) / np.float32(movie.frames_worth)
     variance = np.maximum(blinking, movie.variance_of_mean)
     start = with_margin(image, projection)
     return deconvolve(movie, projection, start=start, n_iterations=LEADING_STEPS, variance=variance)

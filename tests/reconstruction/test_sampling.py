@@ -170,6 +170,15 @@ def test_p_real_counts_what_the_emitters_of_a_tile_stand_for(scene, monkeypatch)
     assert set(nearest) == set(range(len(by_tile)))
 
 
+def test_emissions_of_a_movie_that_fades_count_by_its_light(scene):
+    """Σ fading · light ÷ Σ fading²: steady light under a fading of 2 and 0 counts by half."""
+    movie, guide, projection = scene
+    n = movie.stack.n_frames
+    early = replace(movie, fading=np.repeat([2.0, 0.0], n // 2).astype(np.float32))
+    weighted, plain = run((early, guide, projection)).density, run(scene).density
+    assert weighted.sum() == pytest.approx(0.5 * plain.sum(), rel=0.05)
+
+
 def test_equal_tiles_are_sampled_independently(scene, monkeypatch):
     movie = scene[0]
     part = movie.stack.select(roi=(0, 8, 32, 16)).load()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import html
 from dataclasses import replace
 
-from dlbi.report import render_report
+import pytest
+
+from dlbi.report import page, render_report
+from dlbi.report.scores import movie_scores
 from dlbi.report.windows import window_table
 
 
@@ -43,3 +46,16 @@ def test_the_page_has_the_table_of_a_time_lapse_only(sr, movie):
     assert "The windows" in page
     assert "those of the mean over all 2 windows" in page
     assert "<td>20:40</td>" in page
+
+
+@pytest.mark.parametrize("record", [{}, {"windows": [window(0), window(1)]}])
+def test_a_time_lapse_is_scored_as_one(sr, movie, monkeypatch, record):
+    asked = []
+
+    def scored(*args, of_windows):
+        asked.append(of_windows)
+        return movie_scores(*args, of_windows=of_windows)
+
+    monkeypatch.setattr(page, "movie_scores", scored)
+    render_report(replace(sr, provenance={"reconstruction": record}), movie.stack)
+    assert asked == [bool(record)]

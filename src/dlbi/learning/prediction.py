@@ -24,9 +24,9 @@ from dlbi.learning.passes import (
     run_passes,
 )
 
-MAY_BE_LESS = ("haze",)
-"""Figures that may lie below those of the training: less haze than any of its series had is none
-that counts."""
+MAY_BE_LESS, MAY_BE_MORE = ("haze",), ("n_frames",)
+"""Figures that may lie below, and above, those of the training: less haze than any of its series
+had is none that counts, and more frames make the statistics surer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +176,13 @@ def out_of_range(metadata: ModelMetadata, summary: Mapping[str, float]) -> list[
     -------
     list of str
         Such as ``"psf_sigma_px 2.3 (trained on 0.7 to 1.4)"``, in the order of the ranges; a
-        figure that is missing or NaN counts as outside, one of `MAY_BE_LESS` only above.
+        figure that is missing or NaN counts as outside, one of `MAY_BE_LESS` only above and one of
+        `MAY_BE_MORE` only below.
     """
     outside = []
     for name, (low, high) in metadata.ranges.items():
         value = summary.get(name, math.nan)
-        harmless = value < low and name in MAY_BE_LESS
+        harmless = (value < low and name in MAY_BE_LESS) or (value > high and name in MAY_BE_MORE)
         if not (low <= value <= high or harmless):
             outside.append(f"{name} {value:.3g} (trained on {low:.3g} to {high:.3g})")
     return outside

@@ -80,6 +80,10 @@ def scores(movie: SimulatedMovie, stack: ImageStack, method: str) -> list[float]
     return found
 
 
+def _percent(share: float) -> str:
+    return "–" if np.isnan(share) else f"{share:.0%}"
+
+
 def without_fading(stack: ImageStack, *_: object) -> np.ndarray:
     return np.ones(stack.n_frames, np.float32)
 
@@ -104,7 +108,7 @@ def main() -> None:
                 rows = [scores(m, m.stack.select(slice(0, length)), method) for m in movies]
                 mean = np.mean(rows, axis=0)
                 cells.append("{:.3f} / {:.3f} / {:.2f} / {:.3f}".format(*mean[:4]))
-                cells[-1] += "".join(f" / {share:.0%}" for share in mean[4:])
+                cells[-1] += "".join(f" / {_percent(share)}" for share in mean[4:])
             print(f"| {name} | {length} | " + " | ".join(cells) + " |", flush=True)
 
 

@@ -304,6 +304,18 @@ def test_a_halo_that_is_taken_off_is_told(tmp_path, dlbi, simulated, scope):
     assert "halo of the PSF: 20% of the light, spread by 450 nm; taken off" in text
 
 
+@pytest.mark.parametrize(("preset", "fades"), [("bleaching", True), ("sparse", False)])
+def test_that_late_frames_count_less_is_told(tmp_path, dlbi, preset, fades):
+    movie, out = tmp_path / "movie.tif", tmp_path / "sr.tif"
+    size = ["--size", 160, "--frames", 100, "--emitters", 600, "--seed", 4, "--preset", preset]
+    assert dlbi("simulate", "filaments", "--out", movie, *size)[0] == 0
+    code, text, _ = dlbi("reconstruct", movie, "--out", out, "--method", "rl", "--psf-fwhm", 422)
+    assert code == 0
+    page = tmp_path.joinpath("sr.report.html").read_text("utf-8")
+    assert ("of that at the start: late frames count less" in text) is fades
+    assert ("late frames count less in the mean" in page) is fades
+
+
 def test_a_network_that_sees_blocks_of_pixels_is_told(tmp_path, dlbi):
     movie, out = tmp_path / "movie.tif", tmp_path / "sr.tif"
     code, _, _ = dlbi(

@@ -205,6 +205,7 @@ def test_the_light_that_a_movie_keeps_is_recorded(movie, faded):
     kept = reconstruct(faded, method="rl", psf=GaussianPSF(422.0)).provenance["light_left"]
     assert 0.0 <= kept < 0.2
     assert run(movie, "rl").provenance["light_left"] == 1.0
+    assert "light_left" not in run(movie, "3b").provenance  # all frames count alike there
 
 
 def test_a_movie_unlike_those_of_the_training_is_told_and_recorded(movie, compact):

@@ -212,6 +212,8 @@ def _tell(learned: Record) -> None:
             f"halo of the PSF: {halo['share']:.0%} of the light, spread by {halo['sigma_nm']:.0f} "
             "nm; taken off"
         )
+    if (left := learned.get("light_left", 1.0)) < 1.0:
+        print(f"the light falls to {left:.0%} of that at the start: late frames count less")
     blocks = learned.get("network", {}).get("binning", 1)
     if blocks > 1:
         print(

@@ -178,11 +178,9 @@ def reconstruct_given(
     network = (options.model or load_network()) if method in LEARNED else None
     movie = measure(stack, given.noise, given.defects)
     stack = movie.stack
-    record |= {
-        "noise": movie.noise._asdict(),
-        "defective_pixels": movie.defects,
-        "light_left": float(movie.fading[-1] / movie.fading[0]),
-    }
+    record |= {"noise": movie.noise._asdict(), "defective_pixels": movie.defects}
+    if method != "3b":  # which looks at every frame alike
+        record["light_left"] = float(movie.fading[-1] / movie.fading[0])
     if given.defects is None:
         tell_defects(movie.defects)
         tell_gaps(movie.stack, movie.noise)

@@ -216,7 +216,7 @@ def _bleaching(light: F64, movie: Movie) -> tuple[str, str]:
         return "–", "no light to follow"
     note = "last tenth of the frames ÷ first, bright minus dark pixels"
     if movie.fades:
-        note += "; late frames count less in all images"
+        note += "; late frames count less in the mean"
     return f"{last / first:.0%}", note
 
 

@@ -248,8 +248,8 @@ class MarkovChain:
 
     def _light(self, live: NDArray[np.int64]) -> NDArray[np.float32]:
         """Mean light of each emitter, as a movie that fades tells it best (`time_average`)."""
-        sampler = self._sampler
-        emitted = sampler.slots.light[live, : sampler.field.n_frames] * self._fading
+        emitted = self._sampler.slots.light[live]
+        emitted[:, : len(self._fading)] *= self._fading
         return np.asarray(emitted.sum(axis=1) / np.float32(np.sum(self._fading**2)), np.float32)
 
     def result(self) -> Refinement:

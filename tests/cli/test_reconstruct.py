@@ -314,6 +314,7 @@ def test_that_late_frames_count_less_is_told(tmp_path, dlbi, preset, fades):
     page = tmp_path.joinpath("sr.report.html").read_text("utf-8")
     assert ("of that at the start: late frames count less" in text) is fades
     assert ("late frames count less in the mean" in page) is fades
+    assert ("shows, late frames counting less." in page) is fades
 
 
 def test_a_network_that_sees_blocks_of_pixels_is_told(tmp_path, dlbi):

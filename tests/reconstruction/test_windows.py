@@ -196,6 +196,21 @@ def test_warnings_and_progress_name_their_window(small):
     assert ("window 1 of 2, sampling", 6, 6) in stages
 
 
+def test_windows_that_warn_in_the_same_words_are_counted(small):
+    """Three dark windows after a lit one, and a movie without any."""
+    frames = small.load(slice(0, 80)).copy()
+    frames[20:] = np.random.default_rng(1).normal(100, 5, frames[20:].shape)
+    options = {"method": "bayes", "quality": "preview", "psf": PSF, "rng": 1}
+    with pytest.warns(DlbiWarning) as told:
+        list(reconstruct_windows(replace(small, data=frames), window=20, **options))
+    dark = [str(w.message) for w in told if "no light" in str(w.message)]
+    assert dark == [
+        "window 2 of 4: no light stands out of the background noise: the reconstruction is empty",
+        "2 later windows warn like window 2 of 4: no light stands out of the background noise: the "
+        "reconstruction is empty",
+    ]
+
+
 def test_all_runs_of_3b_are_announced_together(small, monkeypatch):
     each = threeb.expected_minutes(144, 40, threeb.ThreeBOptions(iterations=10))
     monkeypatch.setattr(threeb, "LONG_MINUTES", 2.5 * each)

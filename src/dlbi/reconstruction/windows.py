@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -143,7 +145,8 @@ def reconstruct_windows(
     Warns
     -----
     DlbiWarning
-        As `reconstruct`; what a window warns of begins with its number.
+        As `reconstruct`; what a window warns of begins with its number. What later windows warn of
+        in the same words, but for numbers, is told once more, after the last one.
 
     Examples
     --------
@@ -187,16 +190,18 @@ def _each(
     seed: int,
     progress: Progress | None,
 ) -> Iterator[tuple[slice, Reconstruction]]:
+    told = _Told()
     for n in range(first, len(windows)):
         frames = windows[n]
         name = f"window {n + 1} of {len(windows)}"
-        with _warnings_of(name):
+        with told.by(name):
             sr = reconstruct_given(
                 stack.select(frames), given, options,
                 seed=derived_seed(seed, "window", frames.start),
                 progress=None if progress is None else partial(_report, progress, name),
             )  # fmt: skip
         yield frames, sr
+    told.again()
 
 
 def _report(progress: Progress, name: str, stage: str, done: int, total: int) -> None:
@@ -204,12 +209,35 @@ def _report(progress: Progress, name: str, stage: str, done: int, total: int) ->
         progress(f"{name}, {stage}", done, total)
 
 
-@contextmanager
-def _warnings_of(name: str) -> Iterator[None]:
-    """Put the name of a window at the head of its warnings."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DlbiWarning)
-        yield
-    for told in caught:
-        text = f"{name}: {told.message}" if issubclass(told.category, DlbiWarning) else told.message
-        warnings.warn_explicit(text, told.category, told.filename, told.lineno)
+class _Told:
+    """Warnings of windows: each kind once with its window, then how often it came again.
+
+    Of one kind are those that differ in numbers only.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}
+        self._more: Counter[str] = Counter()
+
+    @contextmanager
+    def by(self, name: str) -> Iterator[None]:
+        """Put the name of a window at the head of what it warns of first."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", DlbiWarning)
+            yield
+        for told in caught:
+            if not issubclass(told.category, DlbiWarning):
+                warnings.warn_explicit(told.message, told.category, told.filename, told.lineno)
+                continue
+            kind = re.sub(r"\d+", "", str(told.message))
+            if kind in self._first:
+                self._more[kind] += 1
+            else:
+                self._first[kind] = f"{name}: {told.message}"
+                warnings.warn_explicit(self._first[kind], told.category, told.filename, told.lineno)
+
+    def again(self) -> None:
+        """Say how many more windows warn of the same."""
+        for kind, n in self._more.items():
+            windows = "1 later window warns" if n == 1 else f"{n} later windows warn"
+            warnings.warn(f"{windows} like {self._first[kind]}", DlbiWarning, stacklevel=3)

@@ -35,10 +35,11 @@ def whole_field(
     camera = movie.stack.grid
     box = zoom.box(camera)
     taken_off = "" if sr.background is None else ", background taken off"
+    by_light = ", late frames counting less" if movie.fades else ""
     panels = [
         panel(
             MEAN, movie.mean, camera, colour_map="gray", pixels=True, box=box,
-            caption="What the microscope shows.",
+            caption=f"What the microscope shows{by_light}.",
         ),
         panel(
             IMAGE, sr.mean, sr.grid, unit=_unit(sr), box=box,

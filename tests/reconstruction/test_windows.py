@@ -17,7 +17,7 @@ from dlbi.core.optics import GaussianPSF
 from dlbi.inference.hmm.refinement import Schedule
 from dlbi.inference.measurement.noise import fit_noise
 from dlbi.inference.measurement.psf import PRIOR_FWHM_NM
-from dlbi.reconstruction import reconstruct, reconstruct_windows, threeb
+from dlbi.reconstruction import reconstruct, reconstruct_windows, threeb, windows
 from dlbi.reconstruction.measurement import optics_of
 from dlbi.reconstruction.options import QUALITIES
 from dlbi.reconstruction.windows import Windows
@@ -209,6 +209,28 @@ def test_windows_that_warn_in_the_same_words_are_counted(small):
         "2 later windows warn like window 2 of 4: no light stands out of the background noise: the "
         "reconstruction is empty",
     ]
+
+
+def test_warnings_that_differ_in_numbers_only_are_of_one_kind():
+    """Others, and those of other categories, come as often as they are given."""
+    texts = ["haze 2.75 (trained on 0 to 1)", "R-hat 1.3", "haze -1e-05 (trained on 0 to 1)"]
+
+    def warn():
+        told = windows._Told()
+        for n, text in enumerate(texts, start=1):
+            with told.by(f"window {n} of 3"):
+                warnings.warn(text, DlbiWarning, stacklevel=1)
+                warnings.warn("of another library", UserWarning, stacklevel=1)
+        told.again()
+
+    with pytest.warns(UserWarning, match="of another library") as caught:
+        warn()
+    assert [str(w.message) for w in caught if w.category is DlbiWarning] == [
+        f"window 1 of 3: {texts[0]}",
+        f"window 2 of 3: {texts[1]}",
+        f"1 later window warns like window 1 of 3: {texts[0]}",
+    ]
+    assert sum(w.category is UserWarning for w in caught) == 3
 
 
 def test_all_runs_of_3b_are_announced_together(small, monkeypatch):

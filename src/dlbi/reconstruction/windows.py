@@ -26,6 +26,9 @@ from dlbi.reconstruction.pipeline import Progress, reconstruct_given
 from dlbi.reconstruction.scoping import Given, given_by
 from dlbi.reconstruction.threeb import announce_threeb
 
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
+"""In which warnings of one kind may differ."""
+
 
 @dataclass(frozen=True, slots=True)
 class Windows:
@@ -229,7 +232,7 @@ class _Told:
             if not issubclass(told.category, DlbiWarning):
                 warnings.warn_explicit(told.message, told.category, told.filename, told.lineno)
                 continue
-            kind = re.sub(r"\d+", "", str(told.message))
+            kind = NUMBER.sub("", str(told.message))
             if kind in self._first:
                 self._more[kind] += 1
             else:

@@ -80,6 +80,8 @@ def observe(
     density : ndarray, fine grid of the projection, counts
         Richardson–Lucy estimate.
     projection : Projection
+    frames_worth : float
+        Noise variance of a frame ÷ that of `mean`.
 
     Notes
     -----

@@ -147,6 +147,9 @@ class MarkovChain:
         Taken in place of what the moments and the decay of the light tell.
     splitting : float
         Emitters, at most, that share the emissions of one fluorophore, ≥ 1 (`start.splitting`).
+    fading : ndarray, (T,), optional
+        Light of each frame ÷ its mean over the movie, by which emissions count in the density; all
+        alike if not given.
 
     Notes
     -----

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -132,3 +133,19 @@ def test_defective_pixels_do_not_score(tmp_path, dlbi, simulated):
         assert json.loads(text)["movie"]["rsp"] > 0.98
         assert "1 camera pixel stands alone, hot or dead: (7, 5) (x, y)" in told
         (tmp_path / "sr.provenance.json").unlink(missing_ok=True)
+
+
+def test_an_image_is_compared_with_the_mean_that_it_was_made_from(tmp_path, dlbi):
+    """Late frames count less only in images that record so, not in those of other programs."""
+    movie, out, bare = (tmp_path / name for name in ("movie.tif", "sr.tif", "bare.tif"))
+    size = ["--size", 192, "--frames", 400, "--emitters", 400, "--seed", 4]
+    code, _, _ = dlbi("simulate", "filaments", "--out", movie, "--preset", "bleaching", *size)
+    assert code == 0
+    code, _, _ = dlbi("reconstruct", movie, "--out", out, "--method", "rl", "--psf-fwhm", 422)
+    assert code == 0
+    shutil.copy(out, bare)
+    found = [
+        json.loads(dlbi("evaluate", image, "--movie", movie, "--json")[1])["movie"]["rsp"]
+        for image in (out, bare)
+    ]
+    assert found[0] > found[1] + 0.001

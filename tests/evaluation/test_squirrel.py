@@ -169,6 +169,20 @@ def test_temporal_variance_is_that_of_white_noise_and_blind_to_bleaching():
         assert abs(temporal_variance(stack).mean() - NOISE_SD**2) < 4.5 * standard_error
 
 
+def test_noise_that_fades_with_the_light_counts_where_the_mean_comes_from():
+    """χ² of the true image is 1 under shot noise, within 4.5 of its standard deviations.
+
+    The variance of a frame, ÷ Σ fading², is less than half of that of the mean: χ² would be 2.5.
+    """
+    n_frames = 300
+    light = np.exp(-np.arange(n_frames) / 75.0)[:, None, None]
+    frames = np.random.default_rng(6).poisson(5.0 * (MEAN - 90.0) * light)
+    movie = ImageStack(frames.astype(np.float32), CAMERA)
+    scores = score_movie(sr_of(IMAGE), movie, psf=PSF)
+    dof = (32 - 8) * (26 - 8) - 2
+    assert abs(scores.chi2_reduced - 1.0) < 4.5 * np.sqrt(2.0 / dof)
+
+
 def test_blinking_adds_to_the_temporal_variance():
     movie = movie_of(MEAN, n_frames=200)
     on = np.random.default_rng(9).random((200, *CAMERA.shape), dtype=np.float32) < 0.3

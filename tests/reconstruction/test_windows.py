@@ -197,7 +197,7 @@ def test_warnings_and_progress_name_their_window(small):
 
 
 def test_windows_that_warn_in_the_same_words_are_counted(small):
-    """Three dark windows after a lit one, and a movie without any."""
+    """Three dark windows after a lit one."""
     frames = small.load(slice(0, 80)).copy()
     frames[20:] = np.random.default_rng(1).normal(100, 5, frames[20:].shape)
     options = {"method": "bayes", "quality": "preview", "psf": PSF, "rng": 1}

@@ -8,7 +8,7 @@ from dlbi.inference.measurement.bleaching import time_average
 from dlbi.report.scores import movie_scores
 
 
-def test_windows_are_scored_against_all_frames_alike_and_one_image_against_those_that_shine(sr):
+def test_an_image_is_scored_against_the_mean_that_it_was_made_from(sr):
     grid = PixelGrid((24, 20), 160.0)
     light = 400.0 * np.exp(-np.arange(80) / 30.0)[:, None, None]
     square = np.zeros(grid.shape)
@@ -17,11 +17,11 @@ def test_windows_are_scored_against_all_frames_alike_and_one_image_against_those
     frames[60:, 16:18, 6:8] += 20.0
     movie = ImageStack(frames.astype(np.float32), grid)
     fading = time_average(movie, lambda mean: np.full_like(mean, 9.0)).mean
-    one = movie_scores(sr, movie).scores
-    several = movie_scores(sr, movie, of_windows=True).scores
-    np.testing.assert_allclose(several.mean, movie.mean() - background(sr), rtol=1e-5)
-    np.testing.assert_allclose(one.mean, fading - background(sr), atol=0.2)
-    survivor = (several.mean - one.mean)[16:18, 6:8].mean()
+    weighted = movie_scores(sr, movie, by_light=True).scores
+    alike = movie_scores(sr, movie, by_light=False).scores
+    np.testing.assert_allclose(alike.mean, movie.mean() - background(sr), rtol=1e-5)
+    np.testing.assert_allclose(weighted.mean, fading - background(sr), atol=0.2)
+    survivor = (alike.mean - weighted.mean)[16:18, 6:8].mean()
     assert 3.0 < survivor < 5.0
 
 

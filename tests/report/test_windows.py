@@ -48,14 +48,21 @@ def test_the_page_has_the_table_of_a_time_lapse_only(sr, movie):
     assert "<td>20:40</td>" in page
 
 
-@pytest.mark.parametrize("record", [{}, {"windows": [window(0), window(1)]}])
-def test_a_time_lapse_is_scored_as_one(sr, movie, monkeypatch, record):
+@pytest.mark.parametrize(
+    ("record", "by_light"),
+    [
+        ({"light_left": 0.3}, True),
+        ({"method": "3b"}, False),
+        ({"light_left": 1.0, "windows": [window(0), window(1)]}, False),
+    ],
+)
+def test_the_page_asks_whether_late_frames_counted_less(sr, movie, monkeypatch, record, by_light):
     asked = []
 
-    def scored(*args, of_windows):
-        asked.append(of_windows)
-        return movie_scores(*args, of_windows=of_windows)
+    def scored(*args, by_light):
+        asked.append(by_light)
+        return movie_scores(*args, by_light=by_light)
 
     monkeypatch.setattr(page, "movie_scores", scored)
     render_report(replace(sr, provenance={"reconstruction": record}), movie.stack)
-    assert asked == [bool(record)]
+    assert asked == [by_light]

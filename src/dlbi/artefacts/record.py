@@ -22,6 +22,12 @@ def record_of(provenance: Record) -> Record:
     return inner if isinstance(inner, Mapping) else {}
 
 
+def counts_by_light(record: Record) -> bool:
+    """Whether late frames of a movie that fades counted less: not in 3B, in other programs, nor in
+    the mean of windows."""
+    return "light_left" in record and "windows" not in record
+
+
 def chains_of(record: Record) -> Iterator[Record]:
     """Diagnostics of every chain of every tile."""
     for tile in record.get("tiles", ()):

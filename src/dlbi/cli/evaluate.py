@@ -59,6 +59,7 @@ def evaluate(
     movie: RSP, RSE and reduced chi-square of the mean frame. Against the other half: correlation
     and Fourier ring correlation.
     """
+    from dlbi.artefacts.record import counts_by_light, record_of
     from dlbi.core.errors import InputError
     from dlbi.core.optics import GaussianPSF
     from dlbi.evaluation.halves import score_halves
@@ -103,12 +104,13 @@ def evaluate(
     if stack is not None and movie is not None:
         with naming(movie):
             stack = _behind(stack, image)
-            movie_scores = score_movie(image, stack, psf=psf)
+            mean = None if counts_by_light(record_of(image.provenance)) else stack.mean()
+            movie_scores = score_movie(image, stack, psf=psf, mean=mean)
         scores["movie"] = {"file": str(movie), "n_frames": stack.n_frames, **movie_scores.row()}
         lines.append(str(movie_scores))
         if image.background is not None:
             with naming(movie):
-                rest = score_movie(image, stack, psf=psf, background=image.background)
+                rest = score_movie(image, stack, psf=psf, mean=mean, background=image.background)
             scores["movie_without_background"] = rest.row()
             lines.append(f"with the background that the image leaves out taken off\n{rest}")
     if half is not None:

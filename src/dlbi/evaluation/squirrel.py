@@ -26,7 +26,7 @@ from dlbi.core.images import (
 from dlbi.core.optics import GaussianPSF
 from dlbi.evaluation.alignment import upscaling_factor
 from dlbi.evaluation.reprojection import Match, best_fwhm_nm, best_shift_nm, is_constant
-from dlbi.inference.measurement.bleaching import frames_worth, time_average
+from dlbi.inference.measurement.bleaching import TimeAverage, frames_worth, time_average
 
 BORDER_PX = 4
 """Camera pixels left out along each edge, where light arrives from outside the image."""
@@ -141,8 +141,8 @@ def score_movie(
         Light that the reconstruction left out on purpose (`Reconstruction.background`), counts;
         taken off the mean frame. State it beside the score: a background can explain anything.
     variance_of_mean : ndarray, (Y, X), optional
-        Noise variance of the mean frame, counts². Without it: `temporal_variance` ÷ Σ fading²,
-        the number of frames where nothing fades.
+        Noise variance of the mean frame, counts². Without it: `temporal_variance` ÷ Σ fading²
+        (the number of frames where nothing fades).
     border_px : int, optional
         Camera pixels left out along each edge; 4, or a quarter of the shorter side if less.
 
@@ -180,6 +180,8 @@ def score_movie(
     if mean is None:
         shown = time_average(movie, lambda _: temporal)
         mean, worth = shown.mean, frames_worth(shown.fading)
+        if worth > movie.n_frames:
+            temporal = temporal_variance(movie, shown)
     fine = movie.grid.refine(factor)
     match = _match(sr.mean, fine, mean, movie.grid, border_px, background)
     fwhm_nm = best_fwhm_nm(match) if psf is None else psf.fwhm_nm
@@ -211,18 +213,30 @@ def score_movie(
     )
 
 
-def temporal_variance(movie: ImageStack) -> FloatImage:
+def temporal_variance(movie: ImageStack, shown: TimeAverage | None = None) -> FloatImage:
     """Variance of one frame in each pixel, (Y, X), counts²: half the mean square of differences.
 
     Successive differences are blind to slow trends such as bleaching, but hold the blinking.
+
+    Parameters
+    ----------
+    movie : ImageStack
+    shown : TimeAverage, optional
+        Of a movie that fades. Frames then count by the square of their light, as in the variance of
+        its mean, since shot noise and blinking fade with it; the fading itself is taken off.
     """
+    light = np.ones(movie.n_frames) if shown is None else shown.fading.astype(np.float64)
+    weights = light * np.concatenate([[0.0], light[:-1]])
     total = np.zeros(movie.grid.shape, np.float64)
     last = movie.load(slice(0, 1))
-    for _, frames in movie.chunks():
-        steps = np.diff(frames, axis=0, prepend=last)
-        total += np.square(steps, dtype=np.float64).sum(axis=0)
+    for taken, frames in movie.chunks():
+        steps = np.diff(frames, axis=0, prepend=last).astype(np.float64)
+        if shown is not None:
+            fall = np.diff(light, prepend=light[0])[taken, None, None]
+            steps -= fall * (shown.mean - shown.background.haze.min())
+        total += (weights[taken, None, None] * steps**2).sum(axis=0)
         last = frames[-1:]
-    return (total / (2 * (movie.n_frames - 1))).astype(np.float32)
+    return np.asarray(total / (2.0 * weights.sum()), np.float32)
 
 
 def _border(camera: PixelGrid, border_px: int | None) -> int:

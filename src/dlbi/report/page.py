@@ -11,7 +11,7 @@ from dlbi import __version__
 from dlbi.artefacts import Finding, Severity, find_artefacts
 from dlbi.artefacts.examination import measure_behind
 from dlbi.artefacts.finding import WORST_FIRST
-from dlbi.artefacts.record import Record, record_of
+from dlbi.artefacts.record import Record, counts_by_light, record_of
 from dlbi.core.images import (
     ImageStack,
     Reconstruction,
@@ -76,7 +76,7 @@ def render_report(
     measured = measure_behind(sr, movie)
     found = find_artefacts(sr, movie, measured=measured) if findings is None else findings
     record = record_of(sr.provenance)
-    scored = movie_scores(sr, measured.stack, of_windows="windows" in record)
+    scored = movie_scores(sr, measured.stack, by_light=counts_by_light(record))
     light = light_curve(measured) if _is_lit(found) else None
     zoom = busiest(sr.mean if sr.mean.any() else measured.signal, movie.grid)
     text = _template().render(

@@ -46,12 +46,17 @@ class Scored:
     scores: MovieScores | None
 
 
-def movie_scores(sr: Reconstruction, stack: ImageStack, *, of_windows: bool = False) -> Scored:
+def movie_scores(sr: Reconstruction, stack: ImageStack, *, by_light: bool) -> Scored:
     """RSP, RSE and χ², with the background that the image leaves out and without it.
 
-    An image that is the mean of windows is compared with the plain mean of all frames.
+    Parameters
+    ----------
+    sr : Reconstruction
+    stack : ImageStack
+    by_light : bool
+        Whether late frames of a movie that fades count less in the image, and so in the mean frame.
     """
-    mean = stack.mean() if of_windows else None
+    mean = None if by_light else stack.mean()
     rows: list[list[str]] = []
     notes: list[str] = []
     best = None
